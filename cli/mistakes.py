@@ -1,0 +1,105 @@
+"""Mistakes in plain words: one line that says what is wrong and what would be right, instead of a traceback."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from weightnet.config import Config
+from weightnet.errors import RunFailed, UserError
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+_DEBUGGING = os.environ.get(_FULL_ERROR) == "1"
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Turn the failures that are to be expected into a line on stderr and an exit status.
+
+    2 for a user's mistake, 1 for a failed run, 130 for Ctrl-C. HYDRA_FULL_ERROR=1 shows the traceback instead.
+    """
+    if _DEBUGGING:
+        yield
+        return
+    os.environ[_FULL_ERROR] = "1"  # Hydra: let exceptions through to here
+    try:
+        yield
+    except UserError as error:
+        stop(str(error), 2)
+    except (HydraException, OmegaConfBaseException) as error:
+        stop(explain(error), 2)
+    except RunFailed as error:
+        stop(str(error), 1)
+    except KeyboardInterrupt:
+        stop("interrupted; the same command goes on where this one stopped", 130)
+
+
+def stop(message: str, status: int) -> None:
+    """Print the message and exit."""
+    print(f"weightnet: {message}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def explain(error: BaseException) -> str:
+    """Return what Hydra or OmegaConf found wrong as one sentence, with the close match where there is one."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            return _unknown_choice(cause.missing_cfg_file, cause.options or ())
+    text = " ".join(str(cause) for cause in chain)
+    if key := re.search(r"Could not override '([^']+)'", text) or re.search(r"appending .*? '\+?([^'=]+)", text):
+        return _unknown_key(key[1])
+    if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
+        return f"+{key[1]}: this key exists; leave out the +"
+    if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{several[1]}: several values make a sweep: python run.py -m {several[1]}"
+    for cause in chain:
+        if isinstance(cause, ConfigKeyError) and cause.full_key:
+            return _unknown_key(cause.full_key)
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return f"{cause.full_key}: {_first_line(cause)}"
+    return _first_line(error)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _unknown_choice(path: str, options: Iterable[str]) -> str:
+    group, _, choice = path.rpartition("/")
+    return f"{group}={choice}: there is no such {group}{_close(choice, options)} Choices: {', '.join(options)}"
+
+
+def _unknown_key(key: str) -> str:
+    """Compare the key with all keys, and its last part with their last parts."""
+    keys = list(_keys(Config))
+    by_last = {known.rpartition(".")[2]: known for known in keys}
+    last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1)
+    close = _close(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
+    return f"{key}: there is no such key{close} `python run.py --cfg job` shows them all"
+
+
+def _close(word: str, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {close[0]}?" if close else "."
+
+
+def _keys(schema: Any, prefix: str = "") -> Iterator[str]:
+    types = get_type_hints(schema)
+    for field in fields(schema):
+        yield prefix + field.name
+        if is_dataclass(types[field.name]):
+            yield from _keys(types[field.name], f"{prefix}{field.name}.")

@@ -1,0 +1,27 @@
+"""The command line of weightnet: `python run.py --help`."""
+
+from contextlib import nullcontext
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from cli import schema  # noqa: F401  (tells Hydra the types)
+from cli.compose import to_config
+from cli.mistakes import plainly
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float:
+    """Execute one job; return its test accuracy, for sweepers that optimise."""
+    from weightnet.job import run  # not above: --help need not wait for torch
+
+    job = HydraConfig.get()
+    with plainly() if job.mode == RunMode.RUN else nullcontext():  # in a sweep, the other jobs go on
+        return run(to_config(cfg), overrides=list(job.overrides.task)).test_accuracy
+
+
+if __name__ == "__main__":
+    with plainly():
+        main()

@@ -1,0 +1,1 @@
+"""Small convolutional networks whose own weights are fed back into their input."""

@@ -1,0 +1,163 @@
+"""Data sets as two pairs of tensors, held whole."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from weightnet.config import DatasetConfig
+from weightnet.errors import UserError
+from weightnet.streams import stream
+
+Pixels = tuple[Tensor, Tensor]
+"""Images (N, C, H, W) uint8 and labels (N,) int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images (N, C, H, W) float32, normalised, and labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A training and a test split on one device."""
+
+    train: Split
+    test: Split
+
+
+def _torchvision(class_name: str) -> Callable[[Path], tuple[Pixels, Pixels]]:
+    """Return a reader of one of torchvision's data sets, which downloads what is missing."""
+
+    def read(root: Path) -> tuple[Pixels, Pixels]:
+        from torchvision import datasets  # here, because it takes seconds and the digits do not need it
+
+        def splits(download: bool) -> list[Any]:
+            return [getattr(datasets, class_name)(root, train=train, download=download) for train in (True, False)]
+
+        try:
+            parts = splits(download=False)
+        except RuntimeError as error:
+            if "not found" not in str(error):  # torchvision's word for: missing, or its md5 sums do not match
+                raise
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{class_name}.lock"):  # two runs must not download into one file
+                try:
+                    parts = splits(download=True)
+                except (URLError, ConnectionError, TimeoutError, RuntimeError) as failure:
+                    raise ConnectionError(_one_line(failure)) from failure
+        train, test = ((_channels_first(part.data), torch.as_tensor(part.targets)) for part in parts)
+        return train, test
+
+    return read
+
+
+def _channels_first(images: object) -> Tensor:
+    """Return uint8 images (N, H, W) or (N, H, W, C) as (N, C, H, W)."""
+    tensor = torch.as_tensor(images)
+    return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
+
+
+def _digits(root: Path) -> tuple[Pixels, Pixels]:
+    """Read scikit-learn's 1,797 bundled 8x8 scans, resized to 28x28; a fixed fifth of them is the test split."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small = torch.as_tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16  # 17 grey levels
+    large = torch.nn.functional.interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)
+    images, labels = (large * 255).round().to(torch.uint8), torch.as_tensor(bunch.target, dtype=torch.int64)
+    order = torch.randperm(len(labels), generator=stream(0, "digits/split"))
+    test, train = order.split([len(order) // 5, len(order) - len(order) // 5])
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
+READERS: dict[str, Callable[[Path], tuple[Pixels, Pixels]]] = {
+    "mnist": _torchvision("MNIST"),
+    "fashion_mnist": _torchvision("FashionMNIST"),
+    "kmnist": _torchvision("KMNIST"),
+    "cifar": _torchvision("CIFAR10"),
+    "digits": _digits,
+}
+"""`dataset.name` -> reader of (training, test) pixels below a root folder."""
+
+
+def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device: str = "cpu") -> Dataset:
+    """Return the data set, normalised, on `device`.
+
+    Args:
+        config: name, shape and normalisation.
+        root: torchvision's root folder; what is missing there is downloaded.
+        subset: train on this many examples: the first of an order that is the same for every seed, so that
+            a smaller subset lies within a larger one.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        UserError: the set is missing and cannot be downloaded, a file is corrupted, the folder forbids
+            access, or `subset` is larger than the set.
+    """
+    if config.name not in READERS:
+        raise UserError(f"dataset.name={config.name}: no reader of that name; there are {', '.join(READERS)}")
+    train, test = _read(config, root)
+    if subset is not None:
+        if subset > len(train[1]):
+            raise UserError(f"train.subset={subset}: {config.name} has {len(train[1])} training examples")
+        chosen = torch.randperm(len(train[1]), generator=stream(0, "subset"))[:subset]
+        train = train[0][chosen], train[1][chosen]
+    return Dataset(*(_normalised(pixels, config, device) for pixels in (train, test)))
+
+
+def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
+    """Read the pixels and check them against the config; every failure becomes one line that says what to do."""
+    folder = root.resolve()
+    try:
+        splits = READERS[config.name](root)
+        for images, labels in splits:
+            if images.shape != (len(labels), *config.shape) or not len(labels):
+                raise ValueError(f"{len(labels)} labels for images of shape {tuple(images.shape)}")
+            if labels.min() < 0 or labels.max() >= config.classes:
+                raise ValueError(f"labels from {labels.min()} to {labels.max()}")
+        return splits
+    except ConnectionError as error:
+        cause: Exception = error
+        problem = f"not complete in {folder}, and the download failed ({error})"
+        remedy = "connect to the internet, set data_root (or WEIGHTNET_DATA) to a folder that has it"
+    except OSError as error:
+        cause = error
+        problem = f"cannot use {error.filename or folder} ({error.strerror or error})"
+        remedy = "mend that, set data_root (or WEIGHTNET_DATA) to another folder"
+    except Exception as error:  # whatever a reader makes of bytes that are not what they should be
+        cause = error
+        problem = f"a file in {folder} is corrupted ({_one_line(error)})"
+        remedy = "delete the set's folder there and run again to download it anew"
+    raise UserError(
+        f"dataset={config.name}: {problem}; {remedy}, or use dataset=digits, which works offline"
+    ) from cause
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _normalised(pixels: Pixels, config: DatasetConfig, device: str) -> Split:
+    """Scale to [0, 1], subtract the mean, divide by the standard deviation: torchvision's ToTensor, Normalize."""
+    images, labels = pixels
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (config.mean, config.std))
+    return Split(images.float().div_(255).sub_(mean).div_(std).to(device), labels.to(device))
+
+
+def batches(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the split once, shuffled: images (batch_size, C, H, W) and labels (batch_size,); the last may be short."""
+    order = torch.randperm(len(split), generator=generator).to(split.labels.device)
+    for index in order.split(batch_size):
+        yield split.images[index], split.labels[index]

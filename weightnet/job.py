@@ -1,0 +1,233 @@
+"""One run from config to results: the only place that knows data, model, training and store."""
+
+import hashlib
+import logging
+import math
+import os
+import platform
+import socket
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from weightnet.config import Config, arm, run_folder, signature
+from weightnet.data import Dataset, load
+from weightnet.errors import RunFailed
+from weightnet.feedback import carried, dropped
+from weightnet.model import WeightNet
+from weightnet.progress import Bar, Display, Quiet, on_terminal
+from weightnet.store import Checkpoint, RunFolder
+from weightnet.training import EpochResult, build_optimizer, fit
+
+log = logging.getLogger("weightnet")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run gave: the last row of its metrics.csv."""
+
+    folder: Path
+    epochs: int
+    test_accuracy: float
+    """In [0, 1]."""
+    test_loss: float
+    """In nats."""
+
+
+def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
+    """Execute a resolved config in its run folder, or return its result if it is done already.
+
+    An unfinished run goes on after its last whole epoch. A run that another process is executing is waited for.
+
+    Args:
+        config: resolved (`weightnet.resolve.resolve`).
+        overrides: the command line's, for the record.
+
+    Raises:
+        UserError: the data set is not to be had.
+        RunFailed: the run folder cannot be written.
+        Exception: whatever broke the run; its traceback is in run.json and run.log.
+    """
+    folder = RunFolder(run_folder(config))
+    try:
+        with _alone(folder):
+            if folder.record().get("status") == "done":
+                return _report(folder, "done already")
+            torch.set_num_threads(config.threads)
+            data = load(
+                config.dataset, Path(config.data_root), subset=config.train.subset, device=config.device
+            )
+            with _log_to(folder.path / "run.log"):
+                _execute(config, folder, data, list(overrides))
+                return _report(folder, "done")
+    except OSError as error:
+        raise RunFailed(
+            f"cannot write to {folder.path} ({error.strerror or error}); once that is mended, the same command "
+            "goes on where this one stopped"
+        ) from error
+
+
+def code_fingerprint() -> str:
+    """Return 12 hex digits that change with any line of this package."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[None]:
+    """Hold the run's lock, which ends with its process; wait for another holder."""
+    locks = folder.path.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / folder.path.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s: another process is executing it; waiting", folder.path.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Copy the log to a file while a run is executed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[str]) -> None:
+    """Train and record: run.json says `running` meanwhile, and afterwards how it ended."""
+    record = _new_record(config, folder, overrides)
+    folder.write_config(config)
+    folder.write_record(record)
+    try:
+        if note := dropped(config):
+            log.warning("%s: %s", folder.path.name, note)
+        model = WeightNet(config).to(config.device)
+        record["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+        folder.write_record(record)
+        history = _train(config, folder, data, model, record)
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        record |= {"status": "interrupted" if stopped else "failed", "finished": _now()}
+        record["error"] = None if stopped else traceback.format_exc()
+        with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
+            folder.write_record(record)
+        log.info("%s: %s", folder.path.name, "interrupted" if stopped else f"failed\n{traceback.format_exc()}")
+        raise
+    record |= {"status": "done", "finished": _now(), "seconds": sum(result.seconds for result in history)}
+    folder.write_record(record)
+    folder.remove_checkpoint()
+
+
+def _train(
+    config: Config, folder: RunFolder, data: Dataset, model: WeightNet, record: dict[str, Any]
+) -> list[EpochResult]:
+    """Fit the model, from its checkpoint where there is one; write every epoch. Return all epochs."""
+    optimizer = build_optimizer(model, config.train)
+    history: list[EpochResult] = []
+    origin = {"signature": record["signature"], "code": record["code"], "torch": record["versions"]["torch"]}
+    checkpoint = folder.load_checkpoint(config.device)
+    if checkpoint and checkpoint.origin == origin:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict(checkpoint.optimizer)
+        history = checkpoint.history
+        log.info("%s: going on after epoch %d", folder.path.name, len(history))
+    elif checkpoint:
+        log.warning("%s: starts anew, its checkpoint was made by other code or versions", folder.path.name)
+    folder.write_history(history)
+    with _display(config, folder, data, done=len(history)) as display:
+        for result in fit(
+            model, optimizer, data, config.train, seed=config.seed, done=len(history), on_step=display.step
+        ):
+            history.append(result)
+            folder.save_checkpoint(Checkpoint(origin, model.state_dict(), optimizer.state_dict(), history))
+            folder.write_history(history)
+            display.epoch(result)
+            _log_epoch(config, folder, result)
+    return history
+
+
+@contextmanager
+def _display(config: Config, folder: RunFolder, data: Dataset, *, done: int) -> Iterator[Display]:
+    """Show progress: a bar on a terminal, which keeps the log's lines off it; elsewhere those lines."""
+    if not on_terminal():
+        yield Quiet()
+        return
+    epochs = config.train.epochs
+    steps = epochs * math.ceil(len(data.train) / config.train.batch_size)
+    bar = Bar(folder.path.name, epochs=epochs, steps=steps, done=done)
+    log.propagate = False
+    try:
+        yield bar
+    finally:
+        log.propagate = True
+        bar.close()
+
+
+def _log_epoch(config: Config, folder: RunFolder, result: EpochResult) -> None:
+    log.info(
+        "%s: epoch %d/%d  train loss %.4f  test loss %.4f  accuracy %.2f%%  %.1f s",
+        folder.path.name, result.epoch, config.train.epochs,
+        result.train_loss, result.test_loss, 100 * result.test_accuracy, result.seconds,
+    )  # fmt: skip
+    if not math.isfinite(result.train_loss):
+        log.warning("%s: the training loss is not finite; a smaller train.lr may help", folder.path.name)
+
+
+def _new_record(config: Config, folder: RunFolder, overrides: list[str]) -> dict[str, Any]:
+    """Return run.json at the start of an execution; a resumed run keeps its first start."""
+    return {
+        "status": "running",
+        "signature": signature(config),
+        "arm": arm(config),
+        "overrides": overrides,
+        "code": code_fingerprint(),
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "torchvision", "numpy", "hydra-core")},
+        },
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else f"cpu ({platform.machine()})",
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": folder.record().get("started", _now()),
+        "finished": None,
+        "seconds": None,
+        "parameters": None,
+        "dw": carried(config),
+        "error": None,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _report(folder: RunFolder, how: str) -> Outcome:
+    """Return the result of a finished run, and say it."""
+    rows = folder.metrics()
+    if not rows:
+        raise RunFailed(f"{folder.path} is marked done but has no metrics.csv; remove the folder to run it again")
+    last = rows[-1]
+    log.info(
+        "%s: %s, accuracy %.2f%% after %d epochs, %s",
+        folder.path.name, how, 100 * last["test_accuracy"], last["epoch"], folder.path,
+    )  # fmt: skip
+    return Outcome(folder.path, int(last["epoch"]), last["test_accuracy"], last["test_loss"])

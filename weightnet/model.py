@@ -1,0 +1,83 @@
+"""The conv net, and the one place where its own weights enter."""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import skip_init
+
+from weightnet.config import Config, flat_features
+from weightnet.feedback import FEEDBACKS, PoolFeedback, ProjectionFeedback
+from weightnet.streams import stream
+
+
+class WeightNet(nn.Module):
+    """Two convolutions and two linear layers, with the feedback as a bias of fc1 that moves with the weights.
+
+    The notebook concatenates the feedback vector `me` (dx,) to the flat features x (a,) of every example before
+    fc1, whose weight is (b, a + dx). `me` is the same for the whole batch, so with that weight split into W_x (b, a)
+    and W_f (b, dx)
+
+        fc1([x, me]) = W_x x + (W_f me + bias).
+
+    Here W_x is `fc1.weight` and W_f is `feedback_weight`: without feedback W_f is not there, and all other
+    parameters are the same in all arms.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Build the network of a resolved config, with initial parameters from the config's streams."""
+        super().__init__()
+        image_channels, (first, second) = config.dataset.shape[0], config.dataset.channels
+        hidden, features = config.dims.hidden, flat_features(config.dataset)
+        assert hidden is not None, "config is not resolved"
+        self.conv1 = skip_init(nn.Conv2d, image_channels, first, 5)
+        self.conv2 = skip_init(nn.Conv2d, first, second, 5)
+        self.fc1 = skip_init(nn.Linear, features, hidden)
+        self.fc2 = skip_init(nn.Linear, hidden, config.dataset.classes)
+        self.feedback: PoolFeedback | ProjectionFeedback | None = None
+        self.feedback_weight: nn.Parameter | None = None
+        if config.model.feedback != "none":
+            self.feedback = FEEDBACKS[config.model.feedback](config)
+            self.feedback_weight = nn.Parameter(torch.empty(hidden, self.feedback.dx))
+        self._initialise(config.seed)
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        """Draw every parameter from a stream of its own, uniform within 1/sqrt(fan-in), torch's default.
+
+        The fan-in of `feedback_weight` is a + dx, as in the notebook. That of fc1 is a, with or without feedback:
+        so arms of one seed start from the same shared parameters.
+        """
+        for layer_name, layer in self.named_children():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                for name, parameter in layer.named_parameters():
+                    parameter.uniform_(-bound, bound, generator=stream(seed, f"parameters/{layer_name}.{name}"))
+        if self.feedback_weight is not None:
+            bound = 1 / math.sqrt(self.fc1.in_features + self.feedback_weight.shape[1])
+            self.feedback_weight.uniform_(-bound, bound, generator=stream(seed, "parameters/feedback_weight"))
+
+    @torch.no_grad()
+    def me(self) -> Tensor | None:
+        """Return the feedback vector (dx,) of the current weights, detached; None without feedback."""
+        if self.feedback is None or self.feedback_weight is None:
+            return None
+        weight1 = torch.cat((self.fc1.weight, self.feedback_weight), dim=1)
+        return cast(Tensor, self.feedback(weight1, self.fc2.weight))
+
+    def forward(self, images: Tensor, me: Tensor | None = None) -> Tensor:
+        """Return the logits (N, classes) of images (N, C, H, W).
+
+        Args:
+            images: normalised.
+            me: the feedback vector (dx,), where the weights do not change between calls; computed if not given.
+        """
+        me = self.me() if me is None else me
+        # ReLU after max-pooling: the same values and gradients as before it, on a quarter of the numbers.
+        x = functional.relu(functional.max_pool2d(self.conv1(images), 2))
+        x = functional.relu(functional.max_pool2d(self.conv2(x), 2))
+        bias = self.fc1.bias if self.feedback_weight is None else torch.addmv(self.fc1.bias, self.feedback_weight, me)
+        x = functional.relu(functional.linear(x.flatten(1), self.fc1.weight, bias))
+        return cast(Tensor, self.fc2(x))

@@ -1,0 +1,176 @@
+"""From what was asked for to what is run: checks, dimension matching, device."""
+
+from dataclasses import replace
+
+from weightnet import matching
+from weightnet.config import Config, DimsConfig, ModelConfig, flat_features
+from weightnet.errors import UserError
+
+_SMALL = {
+    "none": DimsConfig(rule="published", dx=0, m=None, n=None, hidden=50),
+    # With hidden=60, n=25 drops the last 10 rows of fc1: the only published triple that is not exact.
+    "pool": DimsConfig(rule="published", dx=26, m=31, n=25, hidden=60),
+    "projection": DimsConfig(rule="published", dx=26, m=None, n=None, hidden=50),
+}
+_LARGE = {
+    "none": DimsConfig(rule="published", dx=0, m=None, n=None, hidden=700),
+    "pool": DimsConfig(rule="published", dx=460, m=45, n=50, hidden=500),
+    "projection": DimsConfig(rule="published", dx=460, m=None, n=None, hidden=500),
+}
+PUBLISHED = {
+    "mnist": _SMALL,
+    "cifar": _LARGE,
+    # Not in the notebook; images of MNIST's size take MNIST's dimensions.
+    "fashion_mnist": _SMALL,
+    "kmnist": _SMALL,
+    "digits": _SMALL,
+}
+"""The notebook's dimensions by data set and feedback, its unequal hidden widths included."""
+
+RULES = ("published", "controlled", "auto")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def resolve(config: Config) -> Config:
+    """Return the config with nothing left open: dimensions matched, device decided.
+
+    Raises:
+        UserError: a value is impossible, or the dimensions do not fit; names the key, the value and what
+            would be right.
+    """
+    wrong = mistakes(config)
+    if wrong:
+        raise UserError("; ".join(wrong))
+    return replace(config, dims=_resolve_dims(config), device=_resolve_device(config.device))
+
+
+def mistakes(config: Config) -> list[str]:
+    """Return what is impossible in a config, one sentence a mistake."""
+    dataset, model, dims, train = config.dataset, config.model, config.dims, config.train
+    wrong = [
+        f"{key}={value}: must be at least {least}"
+        for key, value, least in [
+            ("dataset.classes", dataset.classes, 2),
+            ("dataset.hidden", dataset.hidden, 1),
+            ("dims.m", dims.m, 1),
+            ("dims.n", dims.n, 1),
+            ("dims.hidden", dims.hidden, 1),
+            ("train.epochs", train.epochs, 1),
+            ("train.batch_size", train.batch_size, 1),
+            ("train.test_batch_size", train.test_batch_size, 1),
+            ("train.subset", train.subset, 1),
+            ("train.log_interval", train.log_interval, 1),
+            ("seed", config.seed, 0),
+            ("threads", config.threads, 1),
+        ]
+        if value is not None and value < least
+    ]
+    if model.feedback != "none" and dims.dx is not None and dims.dx < 1:
+        wrong.append(f"dims.dx={dims.dx}: must be at least 1")
+    if not train.lr > 0:
+        wrong.append(f"train.lr={train.lr}: must be greater than 0")
+    if not 0 <= train.momentum < 1:
+        wrong.append(f"train.momentum={train.momentum}: must be at least 0 and less than 1")
+    if config.device not in DEVICES:
+        wrong.append(f"device={config.device}: must be one of {', '.join(DEVICES)}")
+    if dims.rule not in RULES:
+        wrong.append(f"dims.rule={dims.rule}: must be one of {', '.join(RULES)}")
+    if not config.outputs:
+        wrong.append("outputs is empty: must name a folder")
+    return wrong + _dataset_mistakes(config) + _model_mistakes(model)
+
+
+def _dataset_mistakes(config: Config) -> list[str]:
+    dataset = config.dataset
+    wrong = []
+    if len(dataset.shape) != 3 or min(dataset.shape) < 1 or min(dataset.shape[1:]) < 16:
+        wrong.append(f"dataset.shape={dataset.shape}: must be [channels, height, width], 16x16 or larger")
+    elif not len(dataset.mean) == len(dataset.std) == dataset.shape[0]:
+        wrong.append(f"dataset.mean and dataset.std: must have one number for each of {dataset.shape[0]} channels")
+    if any(not std > 0 for std in dataset.std):
+        wrong.append(f"dataset.std={dataset.std}: must be greater than 0")
+    if len(dataset.channels) != 2 or min(dataset.channels) < 1:
+        wrong.append(f"dataset.channels={dataset.channels}: must be two positive numbers")
+    return wrong
+
+
+def _model_mistakes(model: ModelConfig) -> list[str]:
+    if model.feedback not in ("none", "pool", "projection"):
+        return [f"model.feedback={model.feedback}: must be one of none, pool, projection"]
+    if model.feedback == "projection" and model.kind != "dense":
+        return [f"model.kind={model.kind}: must be dense"]
+    return []
+
+
+def _resolve_device(device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch  # here, because it takes seconds and a cpu config does not need it
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise UserError("device=cuda: torch sees no CUDA device here; use device=cpu or device=auto")
+    return "cuda" if available else "cpu"
+
+
+def _resolve_dims(config: Config) -> DimsConfig:
+    """Fill in what `dims` leaves open, by its rule; what is given on the command line stays."""
+    asked, feedback = config.dims, config.model.feedback
+    by_rule = _by_rule(config)
+    hidden = asked.hidden or by_rule.hidden
+    assert hidden is not None
+    if feedback == "none":
+        return replace(asked, dx=0, m=None, n=None, hidden=hidden)
+    if feedback == "projection":
+        dx = asked.dx or by_rule.dx or _choose(config, replace(asked, m=None, n=None), hidden).dx
+        return replace(asked, dx=dx, m=None, n=None, hidden=hidden)
+    dims = replace(asked, dx=asked.dx or by_rule.dx, m=asked.m or by_rule.m, n=asked.n or by_rule.n, hidden=hidden)
+    if dims.dx is None or dims.m is None or dims.n is None:
+        match = _choose(config, dims, hidden)
+        return replace(dims, dx=match.dx, m=match.m, n=match.n)
+    _check_fit(config, dims.dx, dims.m, dims.n, hidden)
+    return dims
+
+
+def _by_rule(config: Config) -> DimsConfig:
+    """Return the dimensions that the rule names; those that the solver is to pick are None."""
+    dataset, rule, feedback = config.dataset, config.dims.rule, config.model.feedback
+    published = PUBLISHED.get(dataset.name, {}).get(feedback)
+    if rule == "published":
+        if published is None:
+            raise UserError(
+                f"dims=published: the notebook has no dimensions for dataset={dataset.name}; "
+                "use dims=controlled or dims=auto"
+            )
+        return published
+    if rule == "controlled" and published is not None:
+        return replace(published, hidden=dataset.hidden)
+    return DimsConfig(rule=rule, dx=None, m=None, n=None, hidden=dataset.hidden)
+
+
+def _choose(config: Config, dims: DimsConfig, hidden: int) -> matching.Match:
+    features, classes = flat_features(config.dataset), config.dataset.classes
+    match = matching.choose(features, hidden, classes, dx=dims.dx, m=dims.m, n=dims.n)
+    if match is None:
+        given = [f"dims.{key}={getattr(dims, key)}" for key in ("dx", "m", "n") if getattr(dims, key) is not None]
+        raise UserError(
+            f"dims={dims.rule}: no kernels fit {features} features, hidden={hidden}"
+            f"{' with ' if given else ''}{', '.join(given)}; free one of them, or choose a hidden width with more "
+            f"divisors (those of {hidden}: {', '.join(map(str, matching.divisors(hidden)))})"
+        )
+    return match
+
+
+def _check_fit(config: Config, dx: int, m: int, n: int, hidden: int) -> None:
+    """Refuse a triple that is not exact, unless it is the notebook's own."""
+    features, classes = flat_features(config.dataset), config.dataset.classes
+    why = matching.misfit(dx, m, n, features=features, hidden=hidden, classes=classes)
+    published = PUBLISHED.get(config.dataset.name, {}).get("pool")
+    if why is None or published == DimsConfig(rule="published", dx=dx, m=m, n=n, hidden=hidden):
+        return
+    fits = matching.nearest(dx, m, n, features=features, hidden=hidden, classes=classes)
+    nearest = "; ".join(f"dims.dx={x.dx} dims.m={x.m} dims.n={x.n}" for x in fits)
+    raise UserError(
+        f"dims.dx={dx} dims.m={m} dims.n={n} do not fit {features} features and hidden={hidden}: {why}. "
+        + (f"Nearest that fit: {nearest}" if fits else f"No kernels fit hidden={hidden}: choose another dims.hidden")
+    )

@@ -1,0 +1,107 @@
+"""Training: a generator of epoch results. It knows nothing of files, Hydra or plots."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weightnet.config import TrainConfig
+from weightnet.data import Dataset, Split, batches
+from weightnet.model import WeightNet
+from weightnet.streams import stream
+
+OnStep = Callable[[int, Tensor], None]
+"""Called after every step with the number of steps so far and the loss, a scalar that is still on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What one epoch gave."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    """Optimiser steps since the start of the run."""
+    train_loss: float
+    """Mean over the examples of the epoch, each at the weights of its step, in nats."""
+    test_loss: float
+    """Mean over the test split, in nats."""
+    test_accuracy: float
+    """In [0, 1]."""
+    seconds: float
+    """Of training and evaluation."""
+    step_losses: list[tuple[int, float]]
+    """(step, loss of its batch), every `log_interval` steps."""
+
+
+def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:
+    """Return the notebook's optimiser."""
+    return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, fused=True)
+
+
+def fit(
+    model: WeightNet,
+    optimizer: torch.optim.Optimizer,
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    seed: int,
+    done: int = 0,
+    on_step: OnStep | None = None,
+) -> Iterator[EpochResult]:
+    """Train from epoch `done` + 1 to the last, and yield each epoch's result.
+
+    Between two results, the state of model and optimiser is all that a resumed run needs: the order of the data
+    depends on the seed and the epoch alone.
+    """
+    for epoch in range(done + 1, config.epochs + 1):
+        start = time.perf_counter()
+        step = (epoch - 1) * -(-len(data.train) // config.batch_size)
+        generator = stream(seed, f"order/{epoch}")
+        losses, sizes = [], []
+        model.train()
+        for images, labels in batches(data.train, config.batch_size, generator):
+            loss = train_step(model, optimizer, images, labels)
+            step += 1
+            losses.append(loss)
+            sizes.append(len(labels))
+            if on_step:
+                on_step(step, loss)
+        trace = torch.stack(losses).cpu().double()  # the epoch's only wait for the device
+        first = step - len(losses) + 1
+        test_loss, test_accuracy = evaluate(model, data.test, config.test_batch_size)
+        yield EpochResult(
+            epoch=epoch,
+            step=step,
+            train_loss=float((trace * torch.tensor(sizes)).sum() / sum(sizes)),
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            seconds=time.perf_counter() - start,
+            step_losses=[(s, float(trace[s - first])) for s in range(first, step + 1) if s % config.log_interval == 0],
+        )
+
+
+def train_step(model: WeightNet, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+    """Take one step of SGD; return the loss of the batch before it, a detached scalar on the device."""
+    optimizer.zero_grad()
+    loss = functional.cross_entropy(model(images), labels)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+@torch.inference_mode()
+def evaluate(model: WeightNet, split: Split, batch_size: int) -> tuple[float, float]:
+    """Return the mean loss in nats and the accuracy in [0, 1]; the feedback vector is computed once."""
+    model.eval()
+    me = model.me()
+    device = split.labels.device
+    loss, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+        logits = model(images, me)
+        loss += functional.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(dim=1) == labels).sum()
+    return loss.item() / len(split), correct.item() / len(split)
