@@ -35,5 +35,6 @@ class DrawFigures(Callback):
         from analysis.figures import draw  # not above: pandas and seaborn take seconds
 
         overrides = [part for part in config.hydra.overrides.task if not part.startswith("experiment=")]
-        for name in self.names:
-            draw(name, overrides, outputs=config.outputs, only_seeds_asked_for=True)
+        with plainly():
+            for name in self.names:
+                draw(name, overrides, outputs=config.outputs, only_seeds_asked_for=True)

@@ -57,9 +57,9 @@ def expand(overrides: Sequence[str]) -> list[Config]:
     jobs = BasicSweeper.split_arguments(parsed, None)[0]
     configs, wrong = [], []
     by_job: dict[tuple[str, ...], list[str]] = {}
-    for job in jobs:  # seeds differ in nothing else: compose once for all of them
-        seeds = by_job.setdefault(tuple(part for part in job if not part.startswith("seed=")), [])
-        seeds += [part.removeprefix("seed=") for part in job if part.startswith("seed=")]
+    for parts in jobs:  # seeds differ in nothing else: compose once for all of them
+        seeds = by_job.setdefault(tuple(part for part in parts if not part.startswith("seed=")), [])
+        seeds += [part.removeprefix("seed=") for part in parts if part.startswith("seed=")]
     for job, seeds in by_job.items():
         try:
             config = to_config(loader.load_sweep_config(master, [*job, *(f"seed={seed}" for seed in seeds[:1])]))

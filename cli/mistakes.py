@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -39,6 +40,9 @@ def plainly() -> Iterator[None]:
         stop(str(error), 1)
     except KeyboardInterrupt:
         stop("interrupted; the same command goes on where this one stopped", 130)
+    except Exception:  # a bug: Hydra would turn it into a warning where a callback raises it
+        traceback.print_exc()
+        raise SystemExit(1) from None
 
 
 def stop(message: str, status: int) -> None:

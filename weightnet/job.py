@@ -62,9 +62,7 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
             if folder.record().get("status") == "done":
                 return _report(folder, "done already")
             torch.set_num_threads(config.threads)
-            data = load(
-                config.dataset, Path(config.data_root), subset=config.train.subset, device=config.device
-            )
+            data = load(config.dataset, Path(config.data_root), subset=config.train.subset, device=config.device)
             with _log_to(folder.path / "run.log"):
                 _execute(config, folder, data, list(overrides))
                 return _report(folder, "done")
@@ -123,6 +121,7 @@ def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[s
         model = WeightNet(config).to(config.device)
         record["parameters"] = sum(parameter.numel() for parameter in model.parameters())
         folder.write_record(record)
+        log.info("%s: %d parameters, on %s", folder.path.name, record["parameters"], record["device"])
         history = _train(config, folder, data, model, record)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -153,7 +152,7 @@ def _train(
     elif checkpoint:
         log.warning("%s: starts anew, its checkpoint was made by other code or versions", folder.path.name)
     folder.write_history(history)
-    with _display(config, folder, data, done=len(history)) as display:
+    with _display(config, data, done=len(history)) as display:
         for result in fit(
             model, optimizer, data, config.train, seed=config.seed, done=len(history), on_step=display.step
         ):
@@ -166,14 +165,14 @@ def _train(
 
 
 @contextmanager
-def _display(config: Config, folder: RunFolder, data: Dataset, *, done: int) -> Iterator[Display]:
+def _display(config: Config, data: Dataset, *, done: int) -> Iterator[Display]:
     """Show progress: a bar on a terminal, which keeps the log's lines off it; elsewhere those lines."""
     if not on_terminal():
         yield Quiet()
         return
     epochs = config.train.epochs
     steps = epochs * math.ceil(len(data.train) / config.train.batch_size)
-    bar = Bar(folder.path.name, epochs=epochs, steps=steps, done=done)
+    bar = Bar(epochs=epochs, steps=steps, done=done)
     log.propagate = False
     try:
         yield bar

@@ -51,9 +51,7 @@ def divisors(number: int) -> list[int]:
     return low + [number // d for d in reversed(low) if d * d != number]
 
 
-def solve(
-    features: int, hidden: int, classes: int, dx: Sequence[int], kernel_min: int = KERNEL_MIN
-) -> list[Match]:
+def solve(features: int, hidden: int, classes: int, dx: Sequence[int], kernel_min: int = KERNEL_MIN) -> list[Match]:
     """Return all exact triples with `dx` among the given lengths, in the notebook's order: by dx, n, m.
 
     Kernels run from `kernel_min` to one less than the matrix's own side: m < features, n < hidden.
@@ -85,9 +83,7 @@ def misfit(dx: int, m: int, n: int, *, features: int, hidden: int, classes: int)
     return ", ".join(reasons) or None
 
 
-def nearest(
-    dx: int, m: int, n: int, *, features: int, hidden: int, classes: int, count: int = 3
-) -> list[Match]:
+def nearest(dx: int, m: int, n: int, *, features: int, hidden: int, classes: int, count: int = 3) -> list[Match]:
     """Return the exact triples that are nearest to the given one, as the sum of the three log ratios."""
 
     def distance(match: Match) -> float:
@@ -98,7 +94,13 @@ def nearest(
 
 
 def choose(
-    features: int, hidden: int, classes: int, *, dx: int | None = None, m: int | None = None, n: int | None = None
+    features: int,
+    hidden: int,
+    classes: int,
+    *,
+    dx: int | None = None,
+    m: int | None = None,
+    n: int | None = None,
 ) -> Match | None:
     """Return the triple that `dims=auto` takes, or None if there is none. What is given stays as it is.
 

@@ -78,6 +78,8 @@ class WeightNet(nn.Module):
         # ReLU after max-pooling: the same values and gradients as before it, on a quarter of the numbers.
         x = functional.relu(functional.max_pool2d(self.conv1(images), 2))
         x = functional.relu(functional.max_pool2d(self.conv2(x), 2))
-        bias = self.fc1.bias if self.feedback_weight is None else torch.addmv(self.fc1.bias, self.feedback_weight, me)
+        bias: Tensor = self.fc1.bias
+        if self.feedback_weight is not None and me is not None:
+            bias = torch.addmv(bias, self.feedback_weight, me)
         x = functional.relu(functional.linear(x.flatten(1), self.fc1.weight, bias))
         return cast(Tensor, self.fc2(x))

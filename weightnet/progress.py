@@ -30,23 +30,25 @@ class Bar:
     REFRESH = 0.2
     """Seconds between two looks at the loss: each waits for the device."""
 
-    def __init__(self, title: str, *, epochs: int, steps: int, done: int) -> None:
+    def __init__(self, *, epochs: int, steps: int, done: int) -> None:
         """Start the bar of a run of `steps` steps in `epochs` epochs, of which `done` epochs are behind it."""
         self.epochs = epochs
         self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
+            BarColumn(bar_width=None),
             TextColumn("{task.fields[rate]} steps/s"),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("accuracy {task.fields[accuracy]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
+            expand=True,
             transient=True,
             speed_estimate_period=10,
         )
-        fields = {"epoch": min(done + 1, epochs), "rate": "-", "loss": "-", "accuracy": "-"}
-        self.task = self.bar.add_task(title, total=steps, completed=steps * done / epochs, **fields)
+        self.task = self.bar.add_task(
+            "", total=steps, completed=steps * done // epochs,
+            epoch=min(done + 1, epochs), rate="-", loss="-", accuracy="-",
+        )  # fmt: skip
         self.shown = 0.0
         self.bar.start()
 

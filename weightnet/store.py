@@ -68,7 +68,11 @@ class RunFolder:
         history = list(history)
         metrics = [[getattr(result, column) for column in METRICS] for result in history]
         _write_csv(self.path / "metrics.csv", METRICS, metrics)
-        _write_csv(self.path / "steps.csv", ("step", "loss"), [row for result in history for row in result.step_losses])
+        _write_csv(
+            self.path / "steps.csv",
+            ("step", "loss"),
+            [row for result in history for row in result.step_losses],
+        )
 
     def metrics(self) -> list[dict[str, float]]:
         """Return the rows of metrics.csv; none where there is no such file."""

@@ -1,0 +1,45 @@
+# make demo   three arms on the bundled digits, then a table and a figure (installs what it needs)
+# make test   the tests                                                   (installs what they need)
+# make check  lint, types and tests: what CI runs
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check format clean help
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+demo: .venv/installed
+	$(BIN)/python run.py experiment=demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	{ echo "weightnet needs Python 3.11 to 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	"name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	@echo "installing into .venv; torch is large, the first time takes some minutes"
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	@echo "installing into .venv; torch is large, the first time takes some minutes"
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

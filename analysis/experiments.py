@@ -1,0 +1,77 @@
+"""Which runs belong to an experiment: those of its arms, whatever sweep they were run by."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+
+from analysis.load import flat
+from cli.compose import CONF, composer, expand
+from weightnet.config import Config, arm, canonical
+
+MODEL_LABELS = {"baseline": "without feedback", "pool": "pool", "rmp": "random projection"}
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment's arms and seeds."""
+
+    name: str
+    labels: dict[str, str]
+    """Arm (as in run.json) -> label, in the order of the experiment."""
+    models: dict[str, str]
+    """Label -> model."""
+    datasets: list[str]
+    seeds: set[int]
+
+
+def experiment_names() -> list[str]:
+    """Return the experiments that are one figure."""
+    names = []
+    for path in sorted((CONF / "experiment").glob("*.yaml")):
+        callbacks = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"].get("callbacks", {})
+        if callbacks.get("figures", {}).get("names") == [path.stem]:
+            names.append(path.stem)
+    return names
+
+
+def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Compose an experiment.
+
+    Args:
+        name: of a file in conf/experiment.
+        overrides: of its keys, as on the command line of run.py.
+
+    Raises:
+        UserError: a value is impossible.
+        HydraException: there is no such experiment, or an override is not understood.
+    """
+    with nullcontext() if GlobalHydra.instance().is_initialized() else composer():
+        configs = expand([f"experiment={name}", *overrides])
+    arms = {arm(config): config for config in configs}
+    labels = dict(zip(arms, _labels(list(arms.values())), strict=True))
+    return Experiment(
+        name=name,
+        labels=labels,
+        models={labels[key]: config.model.name for key, config in arms.items()},
+        datasets=list(dict.fromkeys(config.dataset.name for config in configs)),
+        seeds={config.seed for config in configs},
+    )
+
+
+def _labels(configs: list[Config]) -> list[str]:
+    """Return each arm's model, and the keys in which it differs from the other arms of that model."""
+    forms = [flat(canonical(config)) for config in configs]
+    labels = []
+    for form in forms:
+        same_model = [other for other in forms if other["model.name"] == form["model.name"]]
+        differing = [key for key in form if any(other.get(key) != form[key] for other in same_model)]
+        parts = [f"{key.rpartition('.')[2] if key != 'dataset.name' else 'dataset'}={form[key]}"
+                 for key in differing if key not in ("seed", *_FOLLOWS_DATASET)]  # fmt: skip
+        labels.append(", ".join([MODEL_LABELS.get(form["model.name"], form["model.name"]), *parts]))
+    return labels
+
+
+_FOLLOWS_DATASET = ("dataset.shape", "dataset.mean", "dataset.std", "dataset.channels")
