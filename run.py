@@ -7,7 +7,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cli import schema  # noqa: F401  (tells Hydra the types)
 from cli.compose import to_config
 from cli.mistakes import plainly
 

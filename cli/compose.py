@@ -8,6 +8,7 @@ from typing import cast
 
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -17,7 +18,10 @@ from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.resolve import resolve
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+# The types of the config: an unknown key or a wrong type is refused when a config is composed.
+ConfigStore.instance().store(name="schema", node=Config, provider="weightnet")
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
 """The folder of the YAML files."""
 
 
@@ -63,9 +67,15 @@ def expand(overrides: Sequence[str]) -> list[Config]:
     for job, seeds in by_job.items():
         try:
             config = to_config(loader.load_sweep_config(master, [*job, *(f"seed={seed}" for seed in seeds[:1])]))
-            configs += [replace(config, seed=int(seed)) for seed in seeds] or [config]
+            configs += [_with_seed(config, seed) for seed in seeds] or [config]
         except UserError as error:
             wrong.append(str(error))
     if wrong:
         raise UserError("\n  ".join(dict.fromkeys(wrong)))
     return configs
+
+
+def _with_seed(config: Config, seed: str) -> Config:
+    if not seed.isdecimal():
+        raise UserError(f"seed={seed}: must be a whole number, at least 0")
+    return replace(config, seed=int(seed))

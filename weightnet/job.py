@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from weightnet.config import Config, arm, run_folder, signature
 from weightnet.data import Dataset, load
-from weightnet.errors import RunFailed
+from weightnet.errors import RunFailed, UserError
 from weightnet.feedback import carried, dropped
 from weightnet.model import WeightNet
 from weightnet.progress import Bar, Display, Quiet, on_terminal
@@ -53,8 +53,8 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
 
     Raises:
         UserError: the data set is not to be had.
-        RunFailed: the run folder cannot be written.
-        Exception: whatever broke the run; its traceback is in run.json and run.log.
+        RunFailed: the run folder cannot be written, or whatever else broke the run, with that as its cause; its
+            traceback is in run.json and run.log.
     """
     folder = RunFolder(run_folder(config))
     try:
@@ -66,10 +66,16 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
             with _log_to(folder.path / "run.log"):
                 _execute(config, folder, data, list(overrides))
                 return _report(folder, "done")
+    except (UserError, RunFailed):
+        raise
     except OSError as error:
         raise RunFailed(
             f"cannot write to {folder.path} ({error.strerror or error}); once that is mended, the same command "
             "goes on where this one stopped"
+        ) from error
+    except Exception as error:
+        raise RunFailed(
+            f"{folder.path.name} failed ({type(error).__name__}: {error}); its traceback is in {folder.path}/run.log"
         ) from error
 
 
@@ -102,10 +108,13 @@ def _log_to(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
     log.addHandler(handler)
+    log.setLevel(logging.INFO)  # also where the program that calls has set up no logging
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
         handler.close()
 

@@ -1,0 +1,69 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from weightnet.config import Config, DatasetConfig, DimsConfig, ModelConfig, TrainConfig
+from weightnet.resolve import resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = Path(os.environ.get("WEIGHTNET_DATA", ROOT.parent / "shared" / "data"))
+
+DATASETS = {
+    "mnist": DatasetConfig(
+        name="mnist", shape=[1, 28, 28], classes=10, mean=[0.1307], std=[0.3081], channels=[5, 10], hidden=50, epochs=6
+    ),
+    "cifar": DatasetConfig(
+        name="cifar", shape=[3, 32, 32], classes=10, mean=[0.5] * 3, std=[0.5] * 3, channels=[20, 50], hidden=500,
+        epochs=20,
+    ),
+    "digits": DatasetConfig(
+        name="digits", shape=[1, 28, 28], classes=10, mean=[0.3], std=[0.3], channels=[5, 10], hidden=50, epochs=2
+    ),
+}  # fmt: skip
+MODELS = {
+    "baseline": ModelConfig(name="baseline", feedback="none", kind=None),
+    "pool": ModelConfig(name="pool", feedback="pool", kind=None),
+    "rmp": ModelConfig(name="rmp", feedback="projection", kind="dense"),
+    "projection": ModelConfig(name="projection", feedback="projection", kind="dense"),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """Return a builder of configs, resolved unless asked otherwise; what is not given is the default of conf/."""
+
+    def make(dataset: str = "digits", model: str = "pool", *, resolved: bool = True, **changes: object) -> Config:
+        dims = DimsConfig(rule="published", dx=None, m=None, n=None, hidden=None)
+        train = TrainConfig(
+            epochs=2, batch_size=64, test_batch_size=1000, lr=0.01, momentum=0.5, subset=None, log_interval=40
+        )
+        config = Config(
+            dataset=DATASETS[dataset], model=MODELS[model], dims=dims, train=train, seed=1, device="cpu", threads=1,
+            outputs=str(tmp_path / "outputs"), data_root=str(tmp_path / "data"),
+        )  # fmt: skip
+        for key, value in changes.items():
+            part = next(
+                (part for part in (config, dims, train) if key in type(part).__slots__),
+                None,
+            )
+            assert part is not None, key
+            setattr(part, key, value)
+        return resolve(config) if resolved else config
+
+    return make
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Return the root folder of the real MNIST and CIFAR-10."""
+    if not (REAL_DATA / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
+        pytest.skip(f"needs the real MNIST and CIFAR-10 in {REAL_DATA} (set WEIGHTNET_DATA)")
+    return REAL_DATA

@@ -1,0 +1,198 @@
+import gzip
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from conftest import DATASETS
+from torchvision import datasets, transforms
+
+from weightnet import data
+from weightnet.config import DatasetConfig
+from weightnet.data import Split, batches, load
+from weightnet.errors import UserError
+from weightnet.streams import stream
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every download fail as it does without a network."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+
+
+def write_idx(path: Path, values: torch.Tensor) -> None:
+    """Write MNIST's file format: magic number, sizes, bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    path.write_bytes(header + values.to(torch.uint8).numpy().tobytes())
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path) -> Path:
+    """Write a set of 30 + 20 random images in MNIST's layout."""
+    generator = torch.Generator().manual_seed(0)
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        raw = tmp_path / "MNIST" / "raw"
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", torch.randint(256, (count, 28, 28), generator=generator))
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", torch.randint(10, (count,), generator=generator))
+    return tmp_path
+
+
+def check_against_torchvision(config: DatasetConfig, root: Path, class_name: str, indices: Iterable[int]) -> None:
+    pipeline = transforms.Compose([transforms.ToTensor(), transforms.Normalize(config.mean, config.std)])
+    loaded = load(config, root)
+    for train, split in ((True, loaded.train), (False, loaded.test)):
+        reference = getattr(datasets, class_name)(root, train=train, transform=pipeline)
+        assert len(reference) == len(split)
+        for index in indices:
+            image, label = reference[index]
+            torch.testing.assert_close(split.images[index], image, rtol=0, atol=1e-6)
+            assert int(split.labels[index]) == label
+
+
+def test_tensors_equal_torchvisions_transforms(small_mnist: Path) -> None:
+    check_against_torchvision(DATASETS["mnist"], small_mnist, "MNIST", range(20))
+
+
+@pytest.mark.parametrize(("name", "class_name", "count"), [("mnist", "MNIST", 60000), ("cifar", "CIFAR10", 50000)])
+def test_real_sets_equal_torchvisions_transforms(real_data: Path, name: str, class_name: str, count: int) -> None:
+    loaded = load(DATASETS[name], real_data)
+    assert (len(loaded.train), len(loaded.test)) == (count, 10000)
+    assert loaded.train.labels.bincount().min() >= 5000
+    del loaded
+    check_against_torchvision(DATASETS[name], real_data, class_name, [0, 1, 17, 4321, 9999])
+
+
+def test_digits_are_bundled_and_always_split_alike(tmp_path: Path) -> None:
+    first, again = load(DATASETS["digits"], tmp_path), load(DATASETS["digits"], tmp_path)
+    assert first.train.images.shape == (1438, 1, 28, 28) and first.test.images.shape == (359, 1, 28, 28)
+    assert torch.equal(first.test.images, again.test.images)
+    assert set(first.test.labels.tolist()) == set(range(10))
+    assert not list(tmp_path.iterdir())
+
+
+def test_subsets_are_nested_and_the_same_for_every_seed(small_mnist: Path) -> None:
+    small, large = (load(DATASETS["mnist"], small_mnist, subset=count) for count in (5, 12))
+    assert len(small.train) == 5 and len(small.test) == 20
+    assert torch.equal(small.train.images, large.train.images[:5])
+    with pytest.raises(UserError, match="train.subset=31: mnist has 30 training examples"):
+        load(DATASETS["mnist"], small_mnist, subset=31)
+
+
+def test_missing_and_offline_says_where_and_what_to_do(tmp_path: Path, offline: None) -> None:
+    for name in ("mnist", "cifar"):
+        with pytest.raises(UserError) as caught:
+            load(DATASETS[name], tmp_path / "data")
+        message = str(caught.value)
+        assert "\n" not in message and f"dataset={name}" in message
+        assert str(tmp_path / "data") in message and "download failed" in message
+        assert "WEIGHTNET_DATA" in message and "dataset=digits" in message
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "fewer labels", "wrong labels"])
+def test_a_damaged_file_says_what_to_do(small_mnist: Path, offline: None, damage: str) -> None:
+    raw = small_mnist / "MNIST" / "raw"
+    images, labels = raw / "train-images-idx3-ubyte", raw / "train-labels-idx1-ubyte"
+    match damage:
+        case "truncated":
+            images.write_bytes(images.read_bytes()[:-100])
+        case "empty":
+            images.write_bytes(b"")
+        case "text":
+            images.write_text("<html>not found</html>")
+        case "fewer labels":
+            write_idx(labels, torch.zeros(29))
+        case _:
+            write_idx(labels, torch.full((30,), 10))
+    with pytest.raises(UserError, match="corrupted.*delete the set's folder.*dataset=digits") as caught:
+        load(DATASETS["mnist"], small_mnist)
+    assert str(small_mnist) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_damaged_cifar_batch_is_noticed(real_data: Path, tmp_path: Path, offline: None) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for source in (real_data / "cifar-10-batches-py").iterdir():
+        (folder / source.name).symlink_to(source)
+    (folder / "data_batch_3").unlink()
+    (folder / "data_batch_3").write_bytes(b"not a pickle")
+    with pytest.raises(UserError, match="not complete in .*download failed"):
+        load(DATASETS["cifar"], tmp_path)
+
+
+def test_no_permission_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(root: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(root / "MNIST"))
+
+    monkeypatch.setitem(data.READERS, "mnist", refuse)
+    with pytest.raises(UserError, match=r"cannot use .*MNIST \(Permission denied\).*dataset=digits"):
+        load(DATASETS["mnist"], tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "locked"
+    root.mkdir(mode=0)
+    with pytest.raises(UserError, match="cannot use .*Permission denied"):
+        load(DATASETS["mnist"], root)
+
+
+def test_a_data_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "file"
+    root.write_text("")
+    with pytest.raises(UserError, match="cannot use .*(File exists|Not a directory)"):
+        load(DATASETS["mnist"], root)
+
+
+def test_missing_sets_are_downloaded(small_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torchvision fetch from a folder instead of the net: its own unpacking and checking stay in use."""
+    fetched = []
+
+    def fetch(url: str, root: str, filename: str, md5: str | None = None) -> None:
+        source = small_mnist / "MNIST" / "raw" / filename.removesuffix(".gz")
+        fetched.append(filename)
+        with gzip.open(Path(root) / filename, "wb") as file:
+            file.write(source.read_bytes())
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
+    target = tmp_path / "elsewhere"
+    assert len(load(DATASETS["mnist"], target).train) == 30
+    assert len(fetched) == 4
+    shutil.rmtree(small_mnist / "MNIST")
+    assert len(load(DATASETS["mnist"], target).test) == 20
+    assert len(fetched) == 4
+
+
+def test_an_unknown_reader_is_refused(tmp_path: Path) -> None:
+    config = DATASETS["mnist"]
+    mine = DatasetConfig(**{key: getattr(config, key) for key in config.__slots__} | {"name": "mine"})
+    with pytest.raises(UserError, match="no reader of that name; there are mnist"):
+        load(mine, tmp_path)
+
+
+@pytest.fixture
+def counted() -> Split:
+    """Return a split whose images are their own index."""
+    return Split(torch.arange(10.0).view(10, 1, 1, 1), torch.arange(10))
+
+
+def test_batches_hold_every_example_once(counted: Split) -> None:
+    parts = list(batches(counted, 4, stream(1, "order/1")))
+    assert [len(labels) for _, labels in parts] == [4, 4, 2]
+    assert sorted(torch.cat([labels for _, labels in parts]).tolist()) == list(range(10))
+    assert all(torch.equal(images.flatten(), labels.float()) for images, labels in parts)
+
+
+def test_the_order_is_that_of_the_generator(counted: Split) -> None:
+    def order(seed: int, name: str) -> list[int]:
+        return torch.cat([labels for _, labels in batches(counted, 3, stream(seed, name))]).tolist()
+
+    assert order(1, "order/1") == order(1, "order/1")
+    assert order(1, "order/1") != order(1, "order/2")

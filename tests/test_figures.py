@@ -1,0 +1,96 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_load import write_run
+
+from analysis.experiments import experiment_names, load_experiment
+from analysis.figures import draw, select
+from analysis.load import load_runs
+from cli.compose import composer, expand
+from weightnet.config import Config, arm
+from weightnet.errors import RunFailed, UserError
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Write the runs of figure 1, and others that do not belong to it."""
+    with composer():
+        for overrides, accuracy in (
+            (["experiment=fig1", "seed=1,2,3"], 0.9),
+            (["model=pool", "dataset=mnist", "train.epochs=1"], 0.1),
+            (["model=pool", "dataset=mnist", "train.subset=1000"], 0.1),
+            (["model=rmp", "dataset=mnist"], 0.1),
+        ):
+            for config in expand([*overrides, f"outputs={tmp_path}"]):
+                write_run(config, [accuracy + 0.001 * config.seed] * config.train.epochs)
+    return tmp_path
+
+
+def test_every_published_figure_is_an_experiment() -> None:
+    assert set(experiment_names()) >= {"fig1", "fig2", "fig3", "fig4", "demo"}
+    assert "paper" not in experiment_names()
+
+
+def test_only_the_experiments_own_runs_are_taken(outputs: Path) -> None:
+    experiment = load_experiment("fig1")
+    chosen = select(experiment, load_runs(outputs).runs, only_seeds_asked_for=False)
+    assert sorted(zip(chosen["model.name"], chosen["seed"], strict=True)) == [
+        (model, seed) for model in ("baseline", "pool") for seed in (1, 2, 3)
+    ]
+    assert set(chosen["train.epochs"]) == {6} and chosen["train.subset"].isna().all()
+
+
+def test_seeds_can_be_restricted(outputs: Path) -> None:
+    runs = load_runs(outputs).runs
+    assert len(select(load_experiment("fig1"), runs, only_seeds_asked_for=True)) == 2
+    assert len(select(load_experiment("fig1", ["seed=2,3"]), runs, only_seeds_asked_for=True)) == 4
+
+
+def test_labels_say_in_what_arms_differ() -> None:
+    assert list(load_experiment("fig3").labels.values()) == ["without feedback", "pool", "random projection"]
+    kernels = load_experiment("fig1", ["dims=controlled", "dims.m=31,62"])
+    assert list(kernels.labels.values()) == ["without feedback", "pool, m=31", "pool, m=62"]
+    sets = load_experiment("fig1", ["dataset=mnist,kmnist", "model=pool"])
+    assert list(sets.labels.values()) == ["pool, dataset=mnist", "pool, dataset=kmnist"]
+
+
+def test_arms_are_those_of_run_json(make_config: MakeConfig) -> None:
+    with composer():
+        (config,) = expand(["dataset=mnist", "model=baseline"])
+    assert arm(config) in load_experiment("fig1").labels
+
+
+def test_the_same_arm_and_seed_twice_is_refused(outputs: Path) -> None:
+    with composer():
+        for config in expand(["experiment=fig1", "threads=2", f"outputs={outputs}"]):
+            write_run(config, [0.9] * 6)
+    with pytest.raises(UserError, match=r"4 runs share arm and seed but differ in threads \(1, 2\)|threads \(2, 1\)"):
+        draw("fig1", outputs=outputs)
+
+
+def test_a_figure_is_drawn_and_its_table_printed(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = draw("fig1", outputs=outputs)
+    assert path == outputs / "figures" / "fig1.png"
+    header = path.read_bytes()[:24]
+    assert header.startswith(b"\x89PNG") and int.from_bytes(header[16:20], "big") == 1280  # 6.4 in at 200 dpi
+    svg = path.with_suffix(".svg").read_text()
+    assert "<svg" in svg
+    assert "90.20" in capsys.readouterr().out
+    assert [p.name for p in sorted(path.parent.iterdir())] == ["fig1.png", "fig1.svg"]
+
+
+def test_missing_arms_and_broken_folders_are_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (outputs / "runs" / "half").mkdir()
+    draw("fig3", outputs=outputs)
+    draw("fig1", ["model=baseline,projection"], outputs=outputs)
+    errors = capsys.readouterr().err
+    assert f"skipped {outputs}/runs/half: no run.json" in errors
+    assert "fig1: no finished or running run of 'projection'" in errors
+
+
+def test_nothing_to_draw_says_how_to_run_it(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="python run.py experiment=fig2 train.epochs=1"):
+        draw("fig2", ["train.epochs=1"], outputs=tmp_path)

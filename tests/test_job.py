@@ -1,0 +1,244 @@
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+from weightnet import job
+from weightnet.config import Config, arm, run_folder, signature
+from weightnet.errors import RunFailed, UserError
+from weightnet.job import run
+from weightnet.store import RunFolder
+
+MakeConfig = Callable[..., Config]
+
+
+def metrics(folder: Path) -> str:
+    """Return metrics.csv without its last column, seconds."""
+    return "\n".join(line.rpartition(",")[0] for line in (folder / "metrics.csv").read_text().splitlines())
+
+
+def record(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return loaded
+
+
+def test_a_run_leaves_the_files_of_the_design(make_config: MakeConfig) -> None:
+    config = make_config()
+    outcome = run(config, overrides=["model=pool"])
+    folder = run_folder(config)
+    assert outcome.folder == folder and outcome.epochs == 2
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml", "metrics.csv", "steps.csv", "run.json", "run.log"
+    }  # fmt: skip
+    read = record(folder)
+    assert read["status"] == "done" and read["overrides"] == ["model=pool"] and read["error"] is None
+    assert read["signature"] == signature(config) and read["arm"] == arm(config)
+    assert read["dw"] == 22 and read["seconds"] > 0
+    # conv1, conv2, fc1 (60, 160 + 26) with bias, fc2
+    assert read["parameters"] == 5 * 26 + 10 * 126 + 60 * 187 + 10 * 61
+    assert yaml.safe_load((folder / "config.yaml").read_text())["dims"]["hidden"] == 60
+    table = pd.read_csv(folder / "metrics.csv")
+    assert table["epoch"].tolist() == [1, 2] and table["step"].tolist() == [23, 46]
+    assert outcome.test_accuracy == table["test_accuracy"].iloc[-1]
+    assert pd.read_csv(folder / "steps.csv")["step"].tolist() == [40]
+    assert "epoch 2/2" in (folder / "run.log").read_text()
+    assert "drops the last 10 of 60 rows" in (folder / "run.log").read_text()
+
+
+def test_a_finished_run_is_not_run_again(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    first = run(config)
+    before = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
+    with caplog.at_level(logging.INFO):
+        again = run(config)
+    assert again == first
+    assert "done already, accuracy" in caplog.text
+    assert before == {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
+    """Raise in place of the step after the epoch's last."""
+    original = job.fit
+
+    def interrupted(*args: Any, done: int = 0, **kwargs: Any) -> Any:
+        for result in original(*args, done=done, **kwargs):
+            yield result
+            if result.epoch == epoch:
+                raise error
+
+    monkeypatch.setattr(job, "fit", interrupted)
+
+
+@pytest.mark.parametrize("model", ["baseline", "pool", "rmp"])
+def test_an_interrupted_run_resumes_to_the_same_numbers(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
+) -> None:
+    undisturbed = run(make_config(model=model, epochs=4, outputs=str(tmp_path / "other")))
+    config = make_config(model=model, epochs=4)
+    folder = run_folder(config)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    assert record(folder)["status"] == "interrupted"
+    assert len(metrics(folder).splitlines()) == 1 + 2
+    assert (folder / "checkpoint.pt").exists()
+    started = record(folder)["started"]
+    run(config)
+    assert metrics(folder) == metrics(undisturbed.folder)
+    assert (folder / "steps.csv").read_text() == (undisturbed.folder / "steps.csv").read_text()
+    assert record(folder)["status"] == "done" and record(folder)["started"] == started
+    assert not (folder / "checkpoint.pt").exists()
+    assert "going on after epoch 2" in (folder / "run.log").read_text()
+
+
+def test_a_failed_run_keeps_its_traceback_and_goes_on(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(epochs=3)
+    folder = run_folder(config)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1, ZeroDivisionError("by hand"))
+        with pytest.raises(RunFailed, match=f"{folder.name}.*ZeroDivisionError: by hand"):
+            run(config)
+    assert record(folder)["status"] == "failed"
+    assert "ZeroDivisionError: by hand" in record(folder)["error"]
+    assert "ZeroDivisionError: by hand" in (folder / "run.log").read_text()
+    assert run(config).epochs == 3
+    assert record(folder)["error"] is None
+
+
+def test_other_code_starts_anew(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "code_fingerprint", lambda: "0" * 12)
+        interrupt_after(patch, 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    run(config)
+    assert "starts anew" in caplog.text
+    assert "going on" not in caplog.text
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(epochs=3)
+    folder = run_folder(config)
+    original = RunFolder.save_checkpoint
+    saved: list[int] = []
+
+    def full_at_the_second(self: RunFolder, checkpoint: Any) -> None:
+        saved.append(1)
+        if len(saved) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, checkpoint)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_checkpoint", full_at_the_second)
+        with pytest.raises(RunFailed, match="No space left on device.*goes on where this one stopped") as caught:
+            run(config)
+    assert "\n" not in str(caught.value)
+    assert len(metrics(folder).splitlines()) == 1 + 1
+    assert run(config).epochs == 3
+    assert "going on after epoch 1" in (folder / "run.log").read_text()
+
+
+def test_a_missing_data_set_leaves_no_run_folder(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setitem(job.load.__globals__["READERS"], "mnist", fail)
+    config = make_config("mnist")
+    with pytest.raises(UserError, match="dataset=mnist"):
+        run(config)
+    assert not run_folder(config).exists()
+
+
+def test_a_run_without_results_says_so(make_config: MakeConfig) -> None:
+    folder = RunFolder(run_folder(make_config()))
+    folder.path.mkdir(parents=True)
+    folder.write_record({"status": "done"})
+    with pytest.raises(RunFailed, match="marked done but has no metrics.csv"):
+        run(make_config())
+
+
+def test_a_loss_that_is_not_finite_is_warned_of(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    run(make_config(lr=1e9, epochs=1))
+    assert "the training loss is not finite" in caplog.text
+
+
+COMMAND = [sys.executable, "run.py", "dataset=digits", "model=pool", "train.epochs=12"]
+
+
+def start(outputs: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, f"outputs={outputs}"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def only_folder(outputs: Path) -> Path:
+    (folder,) = (path for path in (outputs / "runs").iterdir() if not path.name.startswith("."))
+    return folder
+
+
+def wait_for_epoch(process: "subprocess.Popen[str]", epoch: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if f"epoch {epoch}/" in line:
+            return
+    raise AssertionError("the run ended early")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_process_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Signals) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    reference = start(undisturbed)
+    reference.communicate(timeout=120)
+    assert reference.returncode == 0
+    for epoch in (2, 7):  # twice: a resumed run can be killed as well
+        process = start(killed)
+        wait_for_epoch(process, epoch)
+        time.sleep(0.05)  # somewhere in the next epoch
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=60)
+        state = record(only_folder(killed))["status"]
+        if how == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL and state == "running"
+        else:
+            assert process.returncode == 130 and state == "interrupted"
+            assert "interrupted; the same command goes on" in output
+    final = start(killed)
+    output, _ = final.communicate(timeout=120)
+    assert final.returncode == 0 and "going on after epoch" in output
+    ours, theirs = only_folder(killed), only_folder(undisturbed)
+    assert ours.name == theirs.name
+    assert metrics(ours) == metrics(theirs)
+    assert (ours / "steps.csv").read_text() == (theirs / "steps.csv").read_text()
+    assert not (ours / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_run_the_same_run(tmp_path: Path) -> None:
+    processes = [start(tmp_path) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum("done already" in output for output in outputs) == 1
+    assert sum("epoch 12/12" in output for output in outputs) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_outputs_that_cannot_be_written_are_one_line(make_config: MakeConfig) -> None:
+    with pytest.raises(RunFailed, match="cannot write to /dev/full/runs"):
+        run(make_config(outputs="/dev/full"))

@@ -1,0 +1,139 @@
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from analysis.load import METRICS, load_runs
+from weightnet.config import Config, arm, run_folder, signature
+
+MakeConfig = Callable[..., Config]
+
+
+def write_run(config: Config, accuracies: list[float], **record: Any) -> Path:
+    """Write a run folder by hand, as the design fixes it."""
+    folder = run_folder(config)
+    folder.mkdir(parents=True)
+    rows = [f"{e},{23 * e},0.5,0.6,{accuracy},1.5" for e, accuracy in enumerate(accuracies, start=1)]
+    (folder / "metrics.csv").write_text("\n".join([",".join(METRICS), *rows]) + "\n")
+    (folder / "config.yaml").write_text(yaml.safe_dump(asdict(config)))
+    fields = {
+        "status": "done", "arm": arm(config), "signature": signature(config), "code": "c0de", "started": "2026-11-23",
+        "finished": "2026-11-23", "parameters": 100, "dw": 22, "host": socket.gethostname(), "pid": os.getpid(),
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(fields | record))
+    return folder
+
+
+@pytest.fixture
+def outputs(make_config: MakeConfig, tmp_path: Path) -> Path:
+    write_run(make_config(seed=1), [0.5, 0.75])
+    write_run(make_config(seed=2), [0.25, 0.5])
+    return tmp_path / "outputs"
+
+
+def test_frames_are_tidy(outputs: Path) -> None:
+    loaded = load_runs(outputs)
+    assert len(loaded.runs) == 2 and len(loaded.epochs) == 4 and loaded.skipped == []
+    first = loaded.runs.set_index("seed").loc[1]
+    assert first["test_accuracy"] == 0.75 and first["epoch"] == 2 and first["seconds"] == 3.0
+    assert first["model.name"] == "pool" and first["dims.dx"] == 26 and first["dataset.shape"] == "[1, 28, 28]"
+    pd.testing.assert_series_equal(
+        loaded.epochs.groupby("seed")["test_accuracy"].max(), pd.Series({1: 0.75, 2: 0.5}, name="test_accuracy"),
+        check_names=False,
+    )  # fmt: skip
+
+
+def test_every_key_of_the_config_is_a_column(outputs: Path, make_config: MakeConfig) -> None:
+    keys = set()
+    for key, value in asdict(make_config()).items():
+        keys |= {f"{key}.{inner}" for inner in value} if isinstance(value, dict) else {key}
+    loaded = load_runs(outputs)
+    assert keys <= set(loaded.runs.columns) and keys <= set(loaded.epochs.columns)
+
+
+def test_no_runs_at_all(tmp_path: Path) -> None:
+    loaded = load_runs(tmp_path / "nowhere")
+    assert loaded.runs.empty and loaded.epochs.empty and loaded.skipped == []
+    assert "status" in loaded.runs
+
+
+def breakage(name: str) -> Callable[[Path], object]:
+    return {
+        "no record": lambda folder: (folder / "run.json").unlink(),
+        "no config": lambda folder: (folder / "config.yaml").unlink(),
+        "no metrics": lambda folder: (folder / "metrics.csv").unlink(),
+        "half a record": lambda folder: (folder / "run.json").write_text('{"status": "do'),
+        "record is a list": lambda folder: (folder / "run.json").write_text("[]"),
+        "record lacks fields": lambda folder: (folder / "run.json").write_text('{"status": "done"}'),
+        "config is no YAML": lambda folder: (folder / "config.yaml").write_text("a: [1"),
+        "config is a word": lambda folder: (folder / "config.yaml").write_text("a"),
+        "config lacks keys": lambda folder: (folder / "config.yaml").write_text("seed: 1"),
+        "empty metrics": lambda folder: (folder / "metrics.csv").write_text(""),
+        "other columns": lambda folder: (folder / "metrics.csv").write_text("a,b\n1,2\n"),
+        "words for numbers": lambda folder: (folder / "metrics.csv").write_text(
+            ",".join(METRICS) + "\n1,23,x,1,1,1\n2,46,1,1,1,1\n"
+        ),
+        "done but short": lambda folder: (folder / "metrics.csv").write_text(",".join(METRICS) + "\n1,23,1,1,1,1\n"),
+        "an epoch twice": lambda folder: (folder / "metrics.csv").write_text(
+            ",".join(METRICS) + "\n1,23,1,1,1,1\n1,23,1,1,1,1\n"
+        ),
+        "binary": lambda folder: (folder / "run.json").write_bytes(b"\xff\xfe\x00"),
+        "emptied folder": lambda folder: [path.unlink() for path in folder.iterdir()],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["no record", "no config", "no metrics", "half a record", "record is a list", "record lacks fields",
+     "config is no YAML", "config is a word", "config lacks keys", "empty metrics", "other columns",
+     "words for numbers", "done but short", "an epoch twice", "binary", "emptied folder"],
+)  # fmt: skip
+def test_a_broken_folder_is_named_and_skipped(outputs: Path, make_config: MakeConfig, name: str) -> None:
+    broken = run_folder(make_config(seed=2))
+    breakage(name)(broken)
+    loaded = load_runs(outputs)
+    assert loaded.runs["seed"].tolist() == [1]
+    assert set(loaded.epochs["seed"]) == {1}
+    (line,) = loaded.skipped
+    assert str(broken) in line and "\n" not in line
+
+
+def test_a_yaml_file_cannot_run_code(outputs: Path, make_config: MakeConfig, tmp_path: Path) -> None:
+    path = run_folder(make_config(seed=2)) / "config.yaml"
+    path.write_text(f"a: !!python/object/apply:os.mkdir [{tmp_path}/hacked]")
+    assert len(load_runs(outputs).skipped) == 1
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_dead_process_is_an_interrupted_run(outputs: Path, make_config: MakeConfig) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write_run(make_config(seed=3), [0.5], status="running", pid=gone.pid)
+    write_run(make_config(seed=4), [0.5], status="running")
+    write_run(make_config(seed=5), [0.5], status="running", pid=gone.pid, host="another machine")
+    write_run(make_config(seed=6), [], status="running")
+    states = load_runs(outputs).runs.set_index("seed")["status"]
+    assert states.loc[[3, 4, 5, 6]].tolist() == ["interrupted", "running", "running", "running"]
+
+
+def test_locks_and_stray_files_are_no_runs(outputs: Path) -> None:
+    (outputs / "runs" / ".locks").mkdir()
+    (outputs / "runs" / "notes.txt").write_text("mine")
+    loaded = load_runs(outputs)
+    assert len(loaded.runs) == 2 and loaded.skipped == []
+
+
+def test_a_copied_folder_is_its_own_run(outputs: Path, make_config: MakeConfig) -> None:
+    source = run_folder(make_config(seed=1))
+    shutil.copytree(source, source.with_name("copy"))
+    assert len(load_runs(outputs).runs) == 3

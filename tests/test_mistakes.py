@@ -1,0 +1,44 @@
+import pytest
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import ConfigKeyError
+
+from cli.mistakes import explain, plainly
+from weightnet.errors import RunFailed, UserError
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (UserError("wrong"), 2, "weightnet: wrong\n"),
+        (RunFailed("broke"), 1, "weightnet: broke\n"),
+        (HydraException("first\nsecond"), 2, "weightnet: first\n"),
+        (KeyboardInterrupt(), 130, "weightnet: interrupted; the same command goes on where this one stopped\n"),
+    ],
+)
+def test_expected_failures_are_one_line(
+    error: BaseException, status: int, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as stopped, plainly():
+        raise error
+    assert stopped.value.code == status
+    assert capsys.readouterr().err == text
+
+
+def test_a_bug_shows_its_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as stopped, plainly():
+        raise ZeroDivisionError("by hand")
+    assert stopped.value.code == 1
+    assert "ZeroDivisionError: by hand" in capsys.readouterr().err
+
+
+def test_an_unknown_choice_without_a_close_match_lists_the_choices() -> None:
+    error = MissingConfigException("", "model/zzz", ["pool", "rmp"])
+    assert explain(error) == "model=zzz: there is no such model. Choices: pool, rmp"
+
+
+def test_an_unknown_key_without_a_close_match_says_where_to_look() -> None:
+    error = HydraException("Could not override 'zzz'.\nKey 'zzz' is not in struct")
+    assert explain(error) == "zzz: there is no such key. `python run.py --cfg job` shows them all"
+    assert explain(ConfigKeyError("x")) == "x"

@@ -1,0 +1,42 @@
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from analysis.plots import COLOURS, learning_curves, palette
+
+SUMMARY = pd.DataFrame(
+    {
+        "label": ["a (n=3)"] * 2 + ["b (n=1)"] * 2,
+        "epoch": [1, 2, 1, 2],
+        "mean": [90.0, 95.0, 91.0, 94.0],
+        "low": [89.0, 94.0, None, None],
+        "high": [91.0, 96.0, None, None],
+        "n": [3, 3, 1, 1],
+    }
+)
+
+
+def test_lines_bands_and_legend_are_the_data() -> None:
+    colours = {"a (n=3)": (0.0, 0.0, 1.0), "b (n=1)": (1.0, 0.0, 0.0)}
+    ax = learning_curves(SUMMARY, x="epoch", y="mean", hue="label", colours=colours, ax=Figure().subplots())
+    first, second = ax.lines[:2]
+    assert first.get_xydata().tolist() == [[1, 90], [2, 95]] and second.get_xydata().tolist() == [[1, 91], [2, 94]]
+    assert to_rgb(first.get_color()) == (0, 0, 1)
+    legend = ax.get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["a (n=3)", "b (n=1)"]
+    (band,) = ax.collections  # none for the single run
+    vertices = band.get_paths()[0].vertices.tolist()
+    assert {(1, 89), (1, 91), (2, 94), (2, 96)} == {tuple(vertex) for vertex in vertices}
+
+
+def test_axes_are_made_where_none_are_given() -> None:
+    assert learning_curves(
+        SUMMARY, x="epoch", y="mean", hue="label", colours=dict.fromkeys(SUMMARY["label"], (0, 0, 0))
+    )
+
+
+def test_a_model_keeps_its_colour() -> None:
+    alone = palette({"pool (n=1)": "pool"})
+    among = palette({"x": "baseline", "pool, m=31": "pool", "pool, m=62": "pool", "mine": "mine"})
+    assert alone["pool (n=1)"] == among["pool, m=31"] == COLOURS["pool"]
+    assert len(set(among.values())) == 4

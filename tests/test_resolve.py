@@ -1,0 +1,136 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from weightnet.config import Config, ModelConfig
+from weightnet.errors import UserError
+from weightnet.resolve import resolve
+
+MakeConfig = Callable[..., Config]
+
+
+def sizes(config: Config) -> tuple[int | None, ...]:
+    return config.dims.dx, config.dims.m, config.dims.n, config.dims.hidden
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "expected"),
+    [
+        ("mnist", "baseline", (0, None, None, 50)),
+        ("mnist", "pool", (26, 31, 25, 60)),
+        ("mnist", "rmp", (26, None, None, 50)),
+        ("cifar", "baseline", (0, None, None, 700)),
+        ("cifar", "pool", (460, 45, 50, 500)),
+        ("cifar", "rmp", (460, None, None, 500)),
+        ("digits", "pool", (26, 31, 25, 60)),
+    ],
+)
+def test_published_dimensions_are_the_notebooks(
+    make_config: MakeConfig, dataset: str, model: str, expected: tuple[int | None, ...]
+) -> None:
+    assert sizes(make_config(dataset, model)) == expected
+
+
+@pytest.mark.parametrize(("dataset", "hidden"), [("mnist", 50), ("cifar", 500)])
+def test_controlled_has_one_hidden_width(make_config: MakeConfig, dataset: str, hidden: int) -> None:
+    for model in ("baseline", "pool", "rmp", "projection"):
+        assert make_config(dataset, model, rule="controlled").dims.hidden == hidden
+
+
+def test_auto_fits_and_gives_projections_the_same_length(make_config: MakeConfig) -> None:
+    dx, m, n, hidden = sizes(make_config("mnist", "pool", rule="auto"))
+    assert dx and m and n and hidden == 50
+    assert (160 + dx) % m == 0 and hidden % n == 0
+    assert make_config("mnist", "rmp", rule="auto").dims.dx == dx
+
+
+def test_the_command_line_wins(make_config: MakeConfig) -> None:
+    assert sizes(make_config("mnist", "pool", rule="auto", dx=26)) == (26, 31, 25, 50)
+    assert sizes(make_config("mnist", "pool", hidden=50, dx=29, m=27)) == (29, 27, 25, 50)
+    assert sizes(make_config("mnist", "rmp", dx=40)) == (40, None, None, 50)
+    assert sizes(make_config("mnist", "baseline", hidden=60)) == (0, None, None, 60)
+
+
+def test_a_triple_that_does_not_fit_names_the_reason_and_what_fits(make_config: MakeConfig) -> None:
+    with pytest.raises(UserError, match=r"m=30 does not divide 160\+26=186.*Nearest that fit: dims.dx=") as caught:
+        make_config("mnist", "pool", hidden=50, m=30)
+    for dx, m, n in re.findall(r"dims.dx=(\d+) dims.m=(\d+) dims.n=(\d+)(?:;|$)", str(caught.value)):
+        make_config("mnist", "pool", hidden=50, dx=int(dx), m=int(m), n=int(n))
+
+
+def test_only_the_published_triple_may_drop_rows(make_config: MakeConfig) -> None:
+    assert sizes(make_config("mnist", "pool", dx=26, m=31, n=25, hidden=60)) == (26, 31, 25, 60)
+    with pytest.raises(UserError, match="n=25 does not divide hidden=70"):
+        make_config("mnist", "pool", hidden=70)
+
+
+def test_published_without_a_table_says_what_to_use(make_config: MakeConfig) -> None:
+    config = make_config("mnist", resolved=False)
+    mine = replace(config, dataset=replace(config.dataset, name="mine"))
+    with pytest.raises(UserError, match="dims=controlled or dims=auto"):
+        resolve(mine)
+    assert resolve(replace(mine, dims=replace(mine.dims, rule="controlled"))).dims.dx
+
+
+def test_a_width_without_divisors_is_explained(make_config: MakeConfig) -> None:
+    with pytest.raises(UserError, match="hidden=53.*divisors of|hidden=53.*those of 53: 1, 53"):
+        make_config("mnist", "pool", rule="auto", hidden=53)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "train.epochs=0: must be at least 1"),
+        ({"batch_size": 0}, "train.batch_size=0"),
+        ({"lr": 0.0}, "train.lr=0.0: must be greater than 0"),
+        ({"lr": float("nan")}, "train.lr=nan"),
+        ({"momentum": 1.0}, "train.momentum=1.0"),
+        ({"subset": 0}, "train.subset=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"threads": 0}, "threads=0"),
+        ({"device": "gpu"}, "device=gpu: must be one of auto, cpu, cuda"),
+        ({"dx": 0}, "dims.dx=0"),
+        ({"m": 0}, "dims.m=0"),
+        ({"rule": "published?"}, "dims.rule=published?"),
+    ],
+)
+def test_impossible_values_are_refused(make_config: MakeConfig, change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        make_config(**change)
+
+
+def test_every_mistake_is_named(make_config: MakeConfig) -> None:
+    with pytest.raises(UserError, match="seed=-1.*train.lr=0"):
+        make_config(seed=-1, lr=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": [28, 28]}, "dataset.shape"),
+        ({"shape": [1, 8, 8]}, "16x16 or larger"),
+        ({"mean": [0.1, 0.2]}, "one number for each of 1 channels"),
+        ({"std": [0.0]}, "dataset.std"),
+        ({"channels": [5]}, "dataset.channels"),
+    ],
+)
+def test_an_impossible_data_set_is_refused(make_config: MakeConfig, change: dict[str, object], message: str) -> None:
+    config = make_config(resolved=False)
+    with pytest.raises(UserError, match=re.escape(message)):
+        resolve(replace(config, dataset=replace(config.dataset, **change)))
+
+
+def test_an_impossible_model_is_refused(make_config: MakeConfig) -> None:
+    config = make_config(resolved=False)
+    for model in (
+        ModelConfig(name="x", feedback="loop", kind=None),
+        ModelConfig(name="x", feedback="projection", kind="spars"),
+    ):
+        with pytest.raises(UserError, match="must be"):
+            resolve(replace(config, model=model))
+
+
+def test_auto_device_is_decided(make_config: MakeConfig) -> None:
+    assert make_config(device="auto").device in ("cpu", "cuda")

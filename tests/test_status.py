@@ -1,0 +1,62 @@
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from test_load import write_run
+
+from analysis import status
+from weightnet.config import Config
+
+
+def shown(outputs: Path, *, watch: bool = False) -> list[str]:
+    console = Console(file=StringIO(), width=140)
+    status.show(outputs, watch=watch, console=console)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.fixture
+def outputs(make_config: Callable[..., Config], tmp_path: Path) -> Path:
+    for seed, state in enumerate(("failed", "interrupted", "running", "done"), start=1):
+        write_run(make_config(seed=seed), [0.5, 0.75] if state == "done" else [0.5], status=state)
+    (tmp_path / "outputs" / "runs" / "half").mkdir()
+    return tmp_path / "outputs"
+
+
+def test_each_run_has_a_row(outputs: Path) -> None:
+    header, *rows, skipped, total = shown(outputs)
+    assert header.split() == ["run", "state", "epoch", "accuracy", "age"]
+    assert [row.split()[1:4] for row in rows] == [
+        ["done", "2/2", "75.00%"],
+        ["running", "1/2", "50.00%"],
+        ["interrupted", "1/2", "50.00%"],
+        ["failed", "1/2", "50.00%"],
+    ]
+    assert "half: no run.json" in skipped
+    assert total == "4 runs: 1 done, 1 running, 1 interrupted, 1 failed; 1 folders skipped"
+
+
+def test_watching_ends_with_ctrl_c(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", nap)
+    assert any("4 runs" in line for line in shown(outputs, watch=True))
+    assert len(naps) == 3
+
+
+def test_no_runs_yet(tmp_path: Path) -> None:
+    assert shown(tmp_path) == ["no runs yet"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (172800.0, "2 d")]
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert status._ago(seconds) == text

@@ -1,0 +1,57 @@
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+from test_load import write_run
+
+from analysis.load import load_runs
+from analysis.tables import accuracy_table, to_csv, to_latex, to_markdown, to_text
+from weightnet.config import Config
+
+
+@pytest.fixture
+def table(make_config: Callable[..., Config], tmp_path: Path) -> pd.DataFrame:
+    for seed, accuracy in ((1, 0.9), (2, 0.92), (3, 0.97)):
+        write_run(make_config(seed=seed), [0.1, accuracy])
+    write_run(make_config(model="baseline"), [0.1, 0.5])
+    write_run(make_config(model="baseline", seed=2), [0.1], status="running")
+    write_run(make_config(model="baseline", seed=3), [0.1], status="failed")
+    return accuracy_table(load_runs(tmp_path / "outputs").runs)
+
+
+def test_numbers_equal_scipys(table: pd.DataFrame) -> None:
+    pool = table[table["model"] == "pool"].iloc[0]
+    low, high = stats.t.interval(0.95, 2, loc=93, scale=stats.sem([90, 92, 97]))
+    assert (pool["accuracy %"], pool["95% low"], pool["95% high"]) == pytest.approx((93, low, high))
+    assert pool["n (seeds)"] == 3 and pool["dx"] == 26 and pool["hidden"] == 60
+
+
+def test_only_finished_runs_count(table: pd.DataFrame) -> None:
+    baseline = table[table["model"] == "baseline"].iloc[0]
+    assert baseline["n (seeds)"] == 1 and baseline["accuracy %"] == 50
+    assert pd.isna(baseline["95% low"])
+
+
+def test_runs_that_differ_are_not_mixed(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    for changes in ({}, {"lr": 0.1}, {"threads": 2}, {"subset": 100}):
+        write_run(make_config(**changes), [0.1, 0.9])
+    table = accuracy_table(load_runs(tmp_path / "outputs").runs)
+    assert table["n (seeds)"].tolist() == [1, 1, 1, 1]
+    assert {"lr", "threads", "subset"} <= set(table.columns)
+
+
+def test_formats(table: pd.DataFrame) -> None:
+    assert pd.read_csv(StringIO(to_csv(table)))["accuracy %"].tolist() == pytest.approx(table["accuracy %"].tolist())
+    for text in (to_text(table), to_markdown(table), to_latex(table)):
+        assert "93.00" in text and "nan" not in text and "<NA>" not in text
+    assert to_markdown(table).splitlines()[1].startswith("|:--")
+    assert "\\toprule" in to_latex(table) and "accuracy \\%" in to_latex(table)
+
+
+def test_no_finished_runs(tmp_path: Path) -> None:
+    table = accuracy_table(load_runs(tmp_path).runs)
+    assert to_text(table) == "no finished runs"
+    assert to_csv(table).startswith("dataset,model,")
