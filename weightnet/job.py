@@ -62,6 +62,7 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
             if folder.record().get("status") == "done":
                 return _report(folder, "done already")
             torch.set_num_threads(config.threads)
+            torch.backends.cudnn.deterministic = True
             data = load(config.dataset, Path(config.data_root), subset=config.train.subset, device=config.device)
             with _log_to(folder.path / "run.log"):
                 _execute(config, folder, data, list(overrides))
