@@ -1,6 +1,5 @@
-"""What a command does before its first job and after its last one."""
+"""What a command does before its first job."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -10,7 +9,7 @@ from cli.compose import expand, to_config
 from cli.mistakes import plainly
 
 
-class CheckSweep(Callback):
+class CheckJobs(Callback):
     """Refuses a mistake before anything runs: in a sweep, before any job does."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -22,19 +21,3 @@ class CheckSweep(Callback):
         """Check every job."""
         with plainly():
             expand(config.hydra.overrides.task)
-
-
-class DrawFigures(Callback):
-    """Draws figures from the runs of the sweep that has ended, and prints their table."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Draw each figure by its experiment, with the overrides of this sweep."""
-        from analysis.figures import draw  # not above: pandas and seaborn take seconds
-
-        overrides = [part for part in config.hydra.overrides.task if not part.startswith("experiment=")]
-        with plainly():
-            for name in self.names:
-                draw(name, overrides, outputs=config.outputs, only_seeds_asked_for=True)

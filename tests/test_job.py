@@ -123,7 +123,7 @@ def test_other_code_starts_anew(
 ) -> None:
     config = make_config(epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "code_fingerprint", lambda: "0" * 12)
+        patch.setattr(job, "CODE", "0" * 12)
         interrupt_after(patch, 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             run(config)

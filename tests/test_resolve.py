@@ -127,6 +127,7 @@ def test_an_impossible_model_is_refused(make_config: MakeConfig) -> None:
     for model in (
         ModelConfig(name="x", feedback="loop", kind=None),
         ModelConfig(name="x", feedback="projection", kind="spars"),
+        ModelConfig(name="x", feedback="projection", kind=None),
     ):
         with pytest.raises(UserError, match="must be"):
             resolve(replace(config, model=model))

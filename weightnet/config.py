@@ -108,7 +108,8 @@ def canonical(config: Config) -> dict[str, Any]:
     out: equal runs have equal canonical forms.
     """
     feedback = config.model.feedback
-    used_dims = {"none": ["hidden"], "pool": ["hidden", "dx", "m", "n"]}.get(feedback, ["hidden", "dx"])
+    kernels = {"none": ["hidden"], "pool": ["hidden", "dx", "m", "n"]}
+    used_dims = kernels.get(feedback, ["hidden", "dx"])
     used_model = ["name", "feedback"] + (["kind"] if feedback == "projection" else [])
     whole = asdict(config)
     return {

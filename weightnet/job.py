@@ -30,6 +30,15 @@ from weightnet.training import EpochResult, build_optimizer, fit
 log = logging.getLogger("weightnet")
 
 
+def _code_fingerprint() -> str:
+    """Return 12 hex digits that change with any line of this package."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+CODE = _code_fingerprint()  # at import: of the code that runs, should a file change meanwhile
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run gave: the last row of its metrics.csv."""
@@ -59,8 +68,10 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
     folder = RunFolder(run_folder(config))
     try:
         with _alone(folder):
-            if folder.record().get("status") == "done":
-                return _report(folder, "done already")
+            record = folder.record()
+            if record.get("status") == "done":
+                other_code = "" if record.get("code") == CODE else " (by other code)"
+                return _report(folder, f"done already{other_code}")
             torch.set_num_threads(config.threads)
             torch.backends.cudnn.deterministic = True
             data = load(config.dataset, Path(config.data_root), subset=config.train.subset, device=config.device)
@@ -78,12 +89,6 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
         raise RunFailed(
             f"{folder.path.name} failed ({type(error).__name__}: {error}); its traceback is in {folder.path}/run.log"
         ) from error
-
-
-def code_fingerprint() -> str:
-    """Return 12 hex digits that change with any line of this package."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 @contextmanager
@@ -208,7 +213,7 @@ def _new_record(config: Config, folder: RunFolder, overrides: list[str]) -> dict
         "signature": signature(config),
         "arm": arm(config),
         "overrides": overrides,
-        "code": code_fingerprint(),
+        "code": CODE,
         "versions": {
             "python": platform.python_version(),
             **{package: version(package) for package in ("torch", "torchvision", "numpy", "hydra-core")},

@@ -25,7 +25,10 @@ PUBLISHED = {
     "kmnist": _SMALL,
     "digits": _SMALL,
 }
-"""The notebook's dimensions by data set and feedback, its unequal hidden widths included."""
+"""The notebook's dimensions by data set and feedback, its unequal hidden widths included.
+
+A feedback without kernels that is not named here takes those of `projection`.
+"""
 
 RULES = ("published", "controlled", "auto")
 DEVICES = ("auto", "cpu", "cuda")
@@ -95,10 +98,15 @@ def _dataset_mistakes(config: Config) -> list[str]:
 
 
 def _model_mistakes(model: ModelConfig) -> list[str]:
-    if model.feedback not in ("none", "pool", "projection"):
-        return [f"model.feedback={model.feedback}: must be one of none, pool, projection"]
-    if model.feedback == "projection" and model.kind != "dense":
-        return [f"model.kind={model.kind}: must be dense"]
+    from weightnet.feedback import FEEDBACKS  # here, because they import torch, which takes seconds
+    from weightnet.projection import KINDS
+
+    if model.feedback not in ("none", *FEEDBACKS):
+        return [f"model.feedback={model.feedback}: must be one of none, {', '.join(FEEDBACKS)}"]
+    if model.feedback == "projection" and model.kind not in KINDS:
+        return [f"model.kind={model.kind}: must be one of {', '.join(KINDS)}"]
+    if model.name == "rmp" and model.kind != "dense":
+        return [f"model=rmp is the notebook's dense projection; use model=projection for model.kind={model.kind}"]
     return []
 
 
@@ -121,7 +129,7 @@ def _resolve_dims(config: Config) -> DimsConfig:
     assert hidden is not None
     if feedback == "none":
         return replace(asked, dx=0, m=None, n=None, hidden=hidden)
-    if feedback == "projection":
+    if feedback != "pool":
         dx = asked.dx or by_rule.dx or _choose(config, replace(asked, m=None, n=None), hidden).dx
         return replace(asked, dx=dx, m=None, n=None, hidden=hidden)
     dims = replace(asked, dx=asked.dx or by_rule.dx, m=asked.m or by_rule.m, n=asked.n or by_rule.n, hidden=hidden)
@@ -135,7 +143,8 @@ def _resolve_dims(config: Config) -> DimsConfig:
 def _by_rule(config: Config) -> DimsConfig:
     """Return the dimensions that the rule names; those that the solver is to pick are None."""
     dataset, rule, feedback = config.dataset, config.dims.rule, config.model.feedback
-    published = PUBLISHED.get(dataset.name, {}).get(feedback)
+    rows = PUBLISHED.get(dataset.name)
+    published = rows.get(feedback, rows["projection"]) if rows else None
     if rule == "published":
         if published is None:
             raise UserError(
