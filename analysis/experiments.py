@@ -23,6 +23,8 @@ class Experiment:
     """Arm (as in run.json) -> label, in the order of the experiment."""
     models: dict[str, str]
     """Label -> model."""
+    variant: list[str]
+    """The overrides that make the arms other than the experiment's file does."""
     datasets: list[str]
     seeds: set[int]
 
@@ -56,6 +58,7 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
         name=name,
         labels=labels,
         models={labels[key]: config.model.name for key, config in arms.items()},
+        variant=[override for override in overrides if override.partition("=")[0].split(".")[0] not in _SAME_ARMS],
         datasets=list(dict.fromkeys(config.dataset.name for config in configs)),
         seeds={config.seed for config in configs},
     )
@@ -75,3 +78,4 @@ def _labels(configs: list[Config]) -> list[str]:
 
 
 _FOLLOWS_DATASET = ("dataset.shape", "dataset.mean", "dataset.std", "dataset.channels")
+_SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")

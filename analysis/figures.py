@@ -1,5 +1,6 @@
 """The figures of experiments: from finished and running runs to PNG and SVG."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def draw(
 ) -> Path:
     """Draw an experiment's figure, print its table, and return the PNG's path; an SVG lies beside it.
 
+    Overrides that change the arms are part of the title and of the file's name: they leave the published figure alone.
+
     Args:
         name: of the experiment.
         overrides: of its keys, as on the command line of run.py.
@@ -47,7 +50,8 @@ def draw(
         raise RunFailed(f"{name}: no finished or running run of it in {outputs}/runs; run it with: {command}")
     _report_gaps(experiment, runs)
     epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
-    path = _save(_figure(experiment, epochs), Path(outputs) / "figures" / name)
+    stem = re.sub(r"[^\w.,=-]+", "_", "-".join([name, *experiment.variant]))
+    path = _save(_figure(experiment, epochs), Path(outputs) / "figures" / stem)
     print(f"\n{to_text(accuracy_table(runs))}\n\nfigure: {path} (and .svg)")
     return path
 
@@ -97,7 +101,7 @@ def _figure(experiment: Experiment, epochs: pd.DataFrame) -> Figure:
     ax = learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(models), ax=figure.subplots())
     titles = [DATASET_TITLES.get(dataset, dataset) for dataset in experiment.datasets]
     interval = ": mean and 95% t-interval over seeds" if counts.max() > 1 else ""
-    ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=f"{', '.join(titles)}{interval}")
+    ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=f"{', '.join(titles + experiment.variant)}{interval}")
     ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -107,8 +111,9 @@ def _save(figure: Figure, stem: Path) -> Path:
     """Write PNG (200 dpi) and SVG beside and rename them; return the PNG's path."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     write: Callable[..., Any] = figure.savefig
-    for suffix in ("svg", "png"):
-        beside = stem.with_name(f".{stem.name}.{suffix}")
-        write(beside, format=suffix, dpi=200)
-        beside.replace(stem.with_suffix(f".{suffix}"))
-    return stem.with_suffix(".png")
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png")]
+    for path in paths:
+        beside = path.with_name(f".{path.name}")
+        write(beside, format=path.suffix[1:], dpi=200)
+        beside.replace(path)
+    return paths[-1]

@@ -91,6 +91,12 @@ def test_missing_arms_and_broken_folders_are_named(outputs: Path, capsys: pytest
     assert "fig1: no finished or running run of 'projection'" in errors
 
 
+def test_a_variant_leaves_the_published_figure_alone(outputs: Path) -> None:
+    draw("fig1", ["train.epochs=1", "seed=1", "model=pool"], outputs=outputs)
+    names = sorted(path.name for path in (outputs / "figures").iterdir())
+    assert names == ["fig1-train.epochs=1-model=pool.png", "fig1-train.epochs=1-model=pool.svg"]
+
+
 def test_nothing_to_draw_says_how_to_run_it(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="python run.py experiment=fig2 train.epochs=1"):
         draw("fig2", ["train.epochs=1"], outputs=tmp_path)

@@ -101,8 +101,8 @@ def test_an_experiment_runs_then_draws(tmp_path: Path) -> None:
     done = python(*command)
     assert done.returncode == 0, done.stderr
     for suffix in ("png", "svg"):
-        assert (tmp_path / "figures" / f"demo.{suffix}").stat().st_size > 10_000
-    assert f"figure: {tmp_path}/figures/demo.png" in done.stdout
+        assert (tmp_path / "figures" / f"demo-train.epochs=2.{suffix}").stat().st_size > 10_000
+    assert f"figure: {tmp_path}/figures/demo-train.epochs=2.png" in done.stdout
     assert "95% low" in done.stdout and "n (seeds)" in done.stdout
     again = python("-m", "analysis", "figures", "demo", "train.epochs=2", "--outputs", str(tmp_path))
     assert again.returncode == 0, again.stderr
