@@ -16,12 +16,21 @@ from weightnet.projection import KINDS
 from weightnet.streams import stream
 
 
-class PoolFeedback(nn.Module):
+class Feedback(nn.Module):
+    """From a network's own weights to the vector that is fed back. Abstract: a subclass defines `forward`."""
+
+    def __init__(self, dx: int) -> None:
+        """Feed back `dx` numbers."""
+        super().__init__()
+        self.dx = dx
+
+
+class PoolFeedback(Feedback):
     """The max-pooled weight matrices, row by row, filled up to dx with ones."""
 
     def __init__(self, dx: int, m: int, n: int) -> None:
-        super().__init__()
-        self.dx, self.m, self.n = dx, m, n
+        super().__init__(dx)
+        self.m, self.n = m, n
 
     def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
         """Return `me` (dx,) for `fc1.weight` (b, a + dx) and `fc2.weight` (c, b).
@@ -34,7 +43,7 @@ class PoolFeedback(nn.Module):
         return functional.pad(pooled, (0, self.dx - len(pooled)), value=1.0)
 
 
-class ProjectionFeedback(nn.Module):
+class ProjectionFeedback(Feedback):
     """All weights of fc1 and fc2, times a fixed random matrix P (dx, D).
 
     P is a buffer that no state dict holds (1.58 GB for CIFAR-10): it is drawn anew from its stream.
@@ -43,8 +52,7 @@ class ProjectionFeedback(nn.Module):
     P: Tensor
 
     def __init__(self, P: Tensor) -> None:
-        super().__init__()
-        self.dx = len(P)
+        super().__init__(len(P))
         self.register_buffer("P", P, persistent=False)
 
     def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
@@ -65,7 +73,7 @@ def _projection(config: Config) -> ProjectionFeedback:
     return ProjectionFeedback(KINDS[kind](dx, inputs, stream(config.seed, "projection")))
 
 
-FEEDBACKS: dict[str, Callable[[Config], PoolFeedback | ProjectionFeedback]] = {
+FEEDBACKS: dict[str, Callable[[Config], Feedback]] = {
     "pool": _pool,
     "projection": _projection,
 }

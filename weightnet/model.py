@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from weightnet.config import Config, flat_features
-from weightnet.feedback import FEEDBACKS, PoolFeedback, ProjectionFeedback
+from weightnet.feedback import FEEDBACKS, Feedback
 from weightnet.streams import stream
 
 
@@ -36,7 +36,7 @@ class WeightNet(nn.Module):
         self.conv2 = skip_init(nn.Conv2d, first, second, 5)
         self.fc1 = skip_init(nn.Linear, features, hidden)
         self.fc2 = skip_init(nn.Linear, hidden, config.dataset.classes)
-        self.feedback: PoolFeedback | ProjectionFeedback | None = None
+        self.feedback: Feedback | None = None
         self.feedback_weight: nn.Parameter | None = None
         if config.model.feedback != "none":
             self.feedback = FEEDBACKS[config.model.feedback](config)
