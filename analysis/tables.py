@@ -16,15 +16,10 @@ SHOWN = {
 """Config keys that every table shows -> the column's heading."""
 
 OPTIONAL = [
-    "model.kind",
-    "train.batch_size",
-    "train.lr",
-    "train.momentum",
-    "train.subset",
-    "device",
-    "threads",
-]
-"""Config keys that are shown where the runs differ in them."""
+    "dataset.channels", "dataset.mean", "dataset.std", "model.kind", "train.batch_size", "train.test_batch_size",
+    "train.lr", "train.momentum", "train.subset", "device", "threads",
+]  # fmt: skip
+"""Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
 
 NUMBERS = {"mean": "accuracy %", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
 
@@ -40,7 +35,7 @@ def accuracy_table(runs: pd.DataFrame) -> pd.DataFrame:
     done = runs[runs["status"] == "done"]
     if done.empty:
         return pd.DataFrame(columns=[*SHOWN.values(), *NUMBERS.values()])
-    varying = [key for key in OPTIONAL if done[key].nunique(dropna=False) > 1]
+    varying = [key for key in OPTIONAL if _varies(done, key)]
     headings = SHOWN | {key: key.rpartition(".")[2] for key in varying}
     data = done.assign(accuracy=100 * done["test_accuracy"].astype(float))
     summary = summarise(data, by=["arm", "device", "threads"], value="accuracy")
@@ -49,6 +44,12 @@ def accuracy_table(runs: pd.DataFrame) -> pd.DataFrame:
     table = table[[*headings, *NUMBERS]].rename(columns=headings | NUMBERS)
     whole = [heading for heading in ("dx", "m", "n (kernel)", "subset") if heading in table]
     return table.astype({heading: "Int64" for heading in whole})
+
+
+def _varies(runs: pd.DataFrame, key: str) -> bool:
+    if key.startswith("dataset."):
+        return bool(runs.groupby("dataset.name")[key].nunique(dropna=False).max() > 1)
+    return runs[key].nunique(dropna=False) > 1
 
 
 def _printable(table: pd.DataFrame) -> pd.DataFrame:

@@ -43,6 +43,14 @@ def test_runs_that_differ_are_not_mixed(make_config: Callable[..., Config], tmp_
     assert {"lr", "threads", "subset"} <= set(table.columns)
 
 
+def test_data_sets_of_different_sizes_need_no_column(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    for dataset in ("mnist", "cifar"):
+        config = make_config(dataset, epochs=2)
+        write_run(config, [0.1, 0.9])
+    table = accuracy_table(load_runs(tmp_path / "outputs").runs)
+    assert "channels" not in table.columns and len(table) == 2
+
+
 def test_formats(table: pd.DataFrame) -> None:
     assert pd.read_csv(StringIO(to_csv(table)))["accuracy %"].tolist() == pytest.approx(table["accuracy %"].tolist())
     for text in (to_text(table), to_markdown(table), to_latex(table)):
