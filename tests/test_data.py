@@ -2,6 +2,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -68,6 +69,12 @@ def test_real_sets_equal_torchvisions_transforms(real_data: Path, name: str, cla
     assert loaded.train.labels.bincount().min() >= 5000
     del loaded
     check_against_torchvision(DATASETS[name], real_data, class_name, [0, 1, 17, 4321, 9999])
+
+
+@pytest.mark.parametrize(("name", "folder"), [("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")])
+def test_mnists_siblings_are_read_from_their_own_folder(small_mnist: Path, name: str, folder: str) -> None:
+    shutil.move(small_mnist / "MNIST", small_mnist / folder)
+    check_against_torchvision(replace(DATASETS["mnist"], name=name), small_mnist, folder, range(20))
 
 
 def test_digits_are_bundled_and_always_split_alike(tmp_path: Path) -> None:
@@ -171,8 +178,7 @@ def test_missing_sets_are_downloaded(small_mnist: Path, tmp_path: Path, monkeypa
 
 
 def test_an_unknown_reader_is_refused(tmp_path: Path) -> None:
-    config = DATASETS["mnist"]
-    mine = DatasetConfig(**{key: getattr(config, key) for key in config.__slots__} | {"name": "mine"})
+    mine = replace(DATASETS["mnist"], name="mine")
     with pytest.raises(UserError, match="no reader of that name; there are mnist"):
         load(mine, tmp_path)
 

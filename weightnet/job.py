@@ -139,16 +139,24 @@ def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[s
         log.info("%s: %d parameters, on %s", folder.path.name, record["parameters"], record["device"])
         history = _train(config, folder, data, model, record)
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        record |= {"status": "interrupted" if stopped else "failed", "finished": _now()}
-        record["error"] = None if stopped else traceback.format_exc()
-        with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
-            folder.write_record(record)
-        log.info("%s: %s", folder.path.name, "interrupted" if stopped else f"failed\n{traceback.format_exc()}")
+        _record_stop(folder, record, error)
         raise
     record |= {"status": "done", "finished": _now(), "seconds": sum(result.seconds for result in history)}
     folder.write_record(record)
     folder.remove_checkpoint()
+
+
+def _record_stop(folder: RunFolder, record: dict[str, Any], error: BaseException) -> None:
+    """Write into run.json and the log that the run ended early, and why."""
+    if isinstance(error, KeyboardInterrupt):
+        record |= {"status": "interrupted", "finished": _now()}
+        log.info("%s: interrupted", folder.path.name)
+    else:
+        record |= {"status": "failed", "finished": _now(), "error": traceback.format_exc()}
+        shown = error if isinstance(error, OSError) else traceback.format_exc()
+        log.error("%s: failed: %s", folder.path.name, shown)
+    with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
+        folder.write_record(record)
 
 
 def _train(
