@@ -13,14 +13,17 @@ REAL_DATA = Path(os.environ.get("WEIGHTNET_DATA", ROOT.parent / "shared" / "data
 
 DATASETS = {
     "mnist": DatasetConfig(
-        name="mnist", shape=[1, 28, 28], classes=10, mean=[0.1307], std=[0.3081], channels=[5, 10], hidden=50, epochs=6
+        name="mnist", shape=[1, 28, 28], classes=10,
+        examples=[60000, 10000], mean=[0.1307], std=[0.3081], channels=[5, 10], hidden=50, epochs=6
     ),
     "cifar": DatasetConfig(
-        name="cifar", shape=[3, 32, 32], classes=10, mean=[0.5] * 3, std=[0.5] * 3, channels=[20, 50], hidden=500,
+        name="cifar", shape=[3, 32, 32], classes=10,
+        examples=[50000, 10000], mean=[0.5] * 3, std=[0.5] * 3, channels=[20, 50], hidden=500,
         epochs=20,
     ),
     "digits": DatasetConfig(
-        name="digits", shape=[1, 28, 28], classes=10, mean=[0.3], std=[0.3], channels=[5, 10], hidden=50, epochs=2
+        name="digits", shape=[1, 28, 28], classes=10,
+        examples=[1438, 359], mean=[0.3], std=[0.3], channels=[5, 10], hidden=50, epochs=2
     ),
 }  # fmt: skip
 MODELS = {

@@ -60,8 +60,11 @@ def test_a_triple_that_does_not_fit_names_the_reason_and_what_fits(make_config: 
         make_config("mnist", "pool", hidden=50, dx=int(dx), m=int(m), n=int(n))
 
 
-def test_only_the_published_triple_may_drop_rows(make_config: MakeConfig) -> None:
+def test_only_the_published_kernel_may_drop_rows(make_config: MakeConfig) -> None:
     assert sizes(make_config("mnist", "pool", dx=26, m=31, n=25, hidden=60)) == (26, 31, 25, 60)
+    assert sizes(make_config("mnist", "pool", m=62)) == (26, 62, 25, 60)
+    with pytest.raises(UserError, match="n=25 does not divide hidden=60"):
+        make_config("cifar", "pool", dx=460, m=45, n=25, hidden=60)
     with pytest.raises(UserError, match="n=25 does not divide hidden=70"):
         make_config("mnist", "pool", hidden=70)
 
@@ -88,6 +91,7 @@ def test_a_width_without_divisors_is_explained(make_config: MakeConfig) -> None:
         ({"lr": float("nan")}, "train.lr=nan"),
         ({"momentum": 1.0}, "train.momentum=1.0"),
         ({"subset": 0}, "train.subset=0"),
+        ({"subset": 1439}, "train.subset=1439: digits has 1438 training examples"),
         ({"seed": -1}, "seed=-1"),
         ({"threads": 0}, "threads=0"),
         ({"device": "gpu"}, "device=gpu: must be one of auto, cpu, cuda"),
@@ -114,6 +118,7 @@ def test_every_mistake_is_named(make_config: MakeConfig) -> None:
         ({"mean": [0.1, 0.2]}, "one number for each of 1 channels"),
         ({"std": [0.0]}, "dataset.std"),
         ({"channels": [5]}, "dataset.channels"),
+        ({"examples": [5]}, "dataset.examples"),
     ],
 )
 def test_an_impossible_data_set_is_refused(make_config: MakeConfig, change: dict[str, object], message: str) -> None:

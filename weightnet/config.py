@@ -19,6 +19,8 @@ class DatasetConfig:
     shape: list[int]
     """Of an image: channels, height, width."""
     classes: int
+    examples: list[int]
+    """In the training and the test split."""
     mean: list[float]
     """Per channel, of pixels in [0, 1]: subtracted."""
     std: list[float]

@@ -103,15 +103,12 @@ def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device
         device: `cpu` or `cuda`.
 
     Raises:
-        UserError: the set is missing and cannot be downloaded, a file is corrupted, the folder forbids
-            access, or `subset` is larger than the set.
+        UserError: the set is missing and cannot be downloaded, a file is corrupted, or the folder forbids access.
     """
     if config.name not in READERS:
         raise UserError(f"dataset.name={config.name}: no reader of that name; there are {', '.join(READERS)}")
     train, test = _read(config, root)
     if subset is not None:
-        if subset > len(train[1]):
-            raise UserError(f"train.subset={subset}: {config.name} has {len(train[1])} training examples")
         chosen = torch.randperm(len(train[1]), generator=stream(0, "subset"))[:subset]
         train = train[0][chosen], train[1][chosen]
     return Dataset(*(_normalised(pixels, config, device) for pixels in (train, test)))
@@ -122,9 +119,9 @@ def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
     folder = root.resolve()
     try:
         splits = READERS[config.name](root)
-        for images, labels in splits:
-            if images.shape != (len(labels), *config.shape) or not len(labels):
-                raise ValueError(f"{len(labels)} labels for images of shape {tuple(images.shape)}")
+        for (images, labels), count in zip(splits, config.examples, strict=True):
+            if images.shape != (count, *config.shape) or len(labels) != count:
+                raise ValueError(f"{len(labels)} labels, images of shape {tuple(images.shape)}, {count} expected")
             if labels.min() < 0 or labels.max() >= config.classes:
                 raise ValueError(f"labels from {labels.min()} to {labels.max()}")
         return splits
