@@ -142,6 +142,29 @@ def arm(config: Config) -> str:
     return _digest({k: v for k, v in canonical(config).items() if k not in ("seed", "device", "threads")})
 
 
+def shape(config: Config) -> str:
+    """Return 64 hex digits that are equal for runs whose epochs take the same time on the same machine."""
+    form = canonical(config)
+    training = {key: form["train"][key] for key in ("batch_size", "test_batch_size", "subset")}
+    return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
+
+
+def parameter_count(config: Config) -> int:
+    """Return the number of trained parameters of a resolved config's network."""
+    dataset, hidden = config.dataset, config.dims.hidden or 0
+    (first, second), image_channels = dataset.channels, dataset.shape[0]
+    convolutions = first * (25 * image_channels + 1) + second * (25 * first + 1)
+    return convolutions + hidden * (flat_features(dataset) + (config.dims.dx or 0) + 1) + dataset.classes * (hidden + 1)
+
+
+def projection_bytes(config: Config) -> int:
+    """Return the memory of P, (dx, D) float32 numbers, of a resolved config; 0 without a projection."""
+    if config.model.feedback != "projection":
+        return 0
+    dx, hidden = config.dims.dx or 0, config.dims.hidden or 0
+    return 4 * dx * (flat_features(config.dataset) + dx + config.dataset.classes) * hidden
+
+
 def run_id(config: Config) -> str:
     """Return the name of a resolved config's run folder: readable prefix, seed, signature."""
     form = canonical(config)

@@ -1,26 +1,28 @@
 """One run from config to results: the only place that knows data, model, training and store."""
 
 import hashlib
+import json
 import logging
 import math
 import os
 import platform
 import socket
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from weightnet.config import Config, arm, run_folder, signature
+from weightnet.config import Config, DatasetConfig, arm, parameter_count, run_folder, shape, signature
 from weightnet.data import Dataset, load
-from weightnet.errors import RunFailed, UserError
+from weightnet.errors import Held, RunFailed, UserError
 from weightnet.feedback import carried, dropped
 from weightnet.model import WeightNet
 from weightnet.progress import Bar, Display, Quiet, on_terminal
@@ -51,34 +53,44 @@ class Outcome:
     """In nats."""
 
 
-def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
+def run(
+    config: Config,
+    *,
+    overrides: Sequence[str] = (),
+    stop: Callable[[], bool] = lambda: False,
+    wait: bool = True,
+) -> Outcome:
     """Execute a resolved config in its run folder, or return its result if it is done already.
 
-    An unfinished run goes on after its last whole epoch. A run that another process is executing is waited for.
+    An unfinished run goes on after its last whole epoch.
 
     Args:
         config: resolved (`weightnet.resolve.resolve`).
         overrides: the command line's, for the record.
+        stop: asked after every epoch; True interrupts the run.
+        wait: for another process that executes the run; otherwise `Held` is raised.
 
     Raises:
         UserError: the data set is not to be had.
         RunFailed: the run folder cannot be written, or whatever else broke the run, with that as its cause; its
             traceback is in run.json and run.log.
+        Held: another process executes the run.
+        KeyboardInterrupt: `stop` said so, or Ctrl-C.
     """
     folder = RunFolder(run_folder(config))
     try:
-        with _alone(folder):
+        with _alone(folder, wait=wait):
             record = folder.record()
             if record.get("status") == "done":
                 other_code = "" if record.get("code") == CODE else " (by other code)"
                 return _report(folder, f"done already{other_code}")
             torch.set_num_threads(config.threads)
             torch.backends.cudnn.deterministic = True
-            data = load(config.dataset, Path(config.data_root), subset=config.train.subset, device=config.device)
+            data = _load(json.dumps(asdict(config.dataset)), config.data_root, config.train.subset, config.device)
             with _log_to(folder.path / "run.log"):
-                _execute(config, folder, data, list(overrides))
+                _execute(config, folder, data, list(overrides), stop)
                 return _report(folder, "done")
-    except (UserError, RunFailed):
+    except (UserError, RunFailed, Held):
         raise
     except OSError as error:
         raise RunFailed(
@@ -91,15 +103,29 @@ def run(config: Config, *, overrides: Sequence[str] = ()) -> Outcome:
         ) from error
 
 
+def record_death(config: Config, why: str) -> None:
+    """Write into run.json that the process that executed the run died, unless another has taken the run over."""
+    folder = RunFolder(run_folder(config))
+    record = folder.record()
+    if record.get("status") == "running" and not folder.is_held():
+        folder.write_record(record | {"status": "failed", "finished": _now(), "error": why})
+
+
+@lru_cache(maxsize=1)
+def _load(dataset: str, root: str, subset: int | None, device: str) -> Dataset:
+    """Keep the last data set: the next run of this process will most likely want it. `dataset`: its config as JSON."""
+    return load(DatasetConfig(**json.loads(dataset)), Path(root), subset=subset, device=device)
+
+
 @contextmanager
-def _alone(folder: RunFolder) -> Iterator[None]:
-    """Hold the run's lock, which ends with its process; wait for another holder."""
-    locks = folder.path.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / folder.path.name)
+def _alone(folder: RunFolder, *, wait: bool) -> Iterator[None]:
+    """Hold the run's lease."""
+    lock = folder.lock()
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            raise Held(folder.path.name) from None
         log.info("%s: another process is executing it; waiting", folder.path.name)
         lock.acquire()
     try:
@@ -125,7 +151,7 @@ def _log_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[str]) -> None:
+def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[str], stop: Callable[[], bool]) -> None:
     """Train and record: run.json says `running` meanwhile, and afterwards how it ended."""
     record = _new_record(config, folder, overrides)
     folder.write_config(config)
@@ -134,10 +160,8 @@ def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[s
         if note := dropped(config):
             log.warning("%s: %s", folder.path.name, note)
         model = WeightNet(config).to(config.device)
-        record["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-        folder.write_record(record)
         log.info("%s: %d parameters, on %s", folder.path.name, record["parameters"], record["device"])
-        history = _train(config, folder, data, model, record)
+        history = _train(config, folder, data, model, record, stop)
     except BaseException as error:
         _record_stop(folder, record, error)
         raise
@@ -160,7 +184,12 @@ def _record_stop(folder: RunFolder, record: dict[str, Any], error: BaseException
 
 
 def _train(
-    config: Config, folder: RunFolder, data: Dataset, model: WeightNet, record: dict[str, Any]
+    config: Config,
+    folder: RunFolder,
+    data: Dataset,
+    model: WeightNet,
+    record: dict[str, Any],
+    stop: Callable[[], bool],
 ) -> list[EpochResult]:
     """Fit the model, from its checkpoint where there is one; write every epoch. Return all epochs."""
     optimizer = build_optimizer(model, config.train)
@@ -184,6 +213,8 @@ def _train(
             folder.write_history(history)
             display.epoch(result)
             _log_epoch(config, folder, result)
+            if stop() and result.epoch < config.train.epochs:
+                raise KeyboardInterrupt
     return history
 
 
@@ -219,6 +250,7 @@ def _new_record(config: Config, folder: RunFolder, overrides: list[str]) -> dict
     return {
         "status": "running",
         "signature": signature(config),
+        "shape": shape(config),
         "arm": arm(config),
         "overrides": overrides,
         "code": CODE,
@@ -232,7 +264,7 @@ def _new_record(config: Config, folder: RunFolder, overrides: list[str]) -> dict
         "started": folder.record().get("started", _now()),
         "finished": None,
         "seconds": None,
-        "parameters": None,
+        "parameters": parameter_count(config),
         "dw": carried(config),
         "error": None,
     }

@@ -17,11 +17,13 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from weightnet.config import Config
 from weightnet.training import EpochResult
@@ -54,6 +56,51 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
+
+    def lock(self) -> FileLock:
+        """Return the run's lease: whoever executes the run holds it, and it ends with its process, however that ends.
+
+        It is a lock of the operating system (flock), so it also works between machines that share a disk, where that
+        disk supports such locks (NFS 4, Lustre with flock, GPFS).
+
+        Raises:
+            OSError: the folder of the locks cannot be made.
+        """
+        locks = self.path.parent / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / self.path.name)
+
+    def is_held(self) -> bool:
+        """Tell whether a live process executes the run."""
+        if not (self.path.parent / ".locks" / self.path.name).exists():
+            return False
+        lock = self.lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def state(self, code: str) -> str:
+        """Return the run's state: missing, done, stale, failed, interrupted or running.
+
+        Args:
+            code: fingerprint of the code of today; a run that other code finished is stale.
+        """
+        record = self.record()
+        status = record.get("status", "missing")
+        if status == "done":
+            return "done" if record.get("code") == code else "stale"
+        if self.is_held():
+            return "running"
+        return "interrupted" if status == "running" else str(status)
+
+    def set_aside(self) -> None:
+        """Move the run's files to `.old/`, where nothing reads them, so that it can be executed again."""
+        old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        old.parent.mkdir(exist_ok=True)
+        self.path.rename(old)
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json."""
