@@ -104,7 +104,7 @@ def _figure(experiment: Experiment, epochs: pd.DataFrame) -> Figure:
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=f"{', '.join(titles + experiment.variant)}{interval}")
     ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
     ax.set_xlim(0.5, summary["epoch"].max() + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
