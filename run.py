@@ -8,6 +8,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cli.compose import to_config
+from cli.interrupt import finish_epoch_on_ctrl_c
 from cli.mistakes import plainly
 
 
@@ -17,8 +18,9 @@ def main(cfg: DictConfig) -> float:
     from weightnet.job import run  # not above: --help need not wait for torch
 
     job = HydraConfig.get()
-    with plainly() if job.mode == RunMode.RUN else nullcontext():  # in a sweep, the other jobs go on
-        return run(to_config(cfg), overrides=list(job.overrides.task)).test_accuracy
+    # in a sweep, a launcher collects what jobs raise, and the other jobs go on
+    with plainly() if job.mode == RunMode.RUN else nullcontext(), finish_epoch_on_ctrl_c() as stop:
+        return run(to_config(cfg), overrides=list(job.overrides.task), stop=stop).test_accuracy
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def _first_line(error: BaseException) -> str:
 
 def _unknown_choice(path: str, options: Iterable[str]) -> str:
     group, _, choice = path.rpartition("/")
-    return f"{group}={choice}: there is no such {group}{_close(choice, options)} Choices: {', '.join(options)}"
+    return f"{group}={choice}: there is no such {group}{close_match(choice, options)} Choices: {', '.join(options)}"
 
 
 def _unknown_key(key: str) -> str:
@@ -92,11 +92,12 @@ def _unknown_key(key: str) -> str:
     keys = list(_keys(Config))
     by_last = {known.rpartition(".")[2]: known for known in keys}
     last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1)
-    close = _close(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
+    close = close_match(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
     return f"{key}: there is no such key{close} `python run.py --cfg job` shows them all"
 
 
-def _close(word: str, choices: Iterable[str]) -> str:
+def close_match(word: str, choices: Iterable[str]) -> str:
+    """Return the end of a sentence that names the choice that may have been meant."""
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f"; did you mean {close[0]}?" if close else "."
 

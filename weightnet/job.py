@@ -251,6 +251,7 @@ def _new_record(config: Config, folder: RunFolder, overrides: list[str]) -> dict
         "status": "running",
         "signature": signature(config),
         "shape": shape(config),
+        "epochs": config.train.epochs,
         "arm": arm(config),
         "overrides": overrides,
         "code": CODE,
