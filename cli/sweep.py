@@ -7,10 +7,11 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 from rich.console import Console
@@ -64,7 +65,12 @@ def sweep(
     _say(plan, len(jobs))
     if not jobs:
         return []
-    record = _Record(Path(master.hydra.sweep.dir), master, plan)
+    try:
+        record = _Record(Path(master.hydra.sweep.dir), master, plan)
+    except OSError as error:
+        raise RunFailed(
+            f"cannot write to {master.hydra.sweep.dir} ({error.strerror or error}); nothing was run"
+        ) from error
     for job in jobs:
         if job.state in ("done", "stale"):
             job.folder.set_aside()
@@ -72,8 +78,11 @@ def sweep(
         outcomes = launcher.launch([job.overrides for job in jobs], initial_job_idx=0)
     finally:
         plan.refresh()
-        record.write_summary(plan)
-    _raise_failures(jobs, master)
+        try:
+            record.write_summary(plan)
+        except OSError as error:
+            print(f"cannot write {record.folder}/summary.csv ({error.strerror or error})", file=sys.stderr)
+    _raise_failures(jobs, outcomes, master)
     return outcomes
 
 
@@ -162,19 +171,29 @@ class _Record:
             csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
-def _raise_failures(jobs: list[Job], master: DictConfig) -> None:
-    """Group the failed runs by cause; say how to run just those again."""
-    failed = [job for job in jobs if job.state == "failed"]
-    if not failed:
-        return
+def _raise_failures(jobs: list[Job], outcomes: Sequence[JobReturn], master: DictConfig) -> None:
+    """Group the runs that failed by cause; say how to run just those again."""
     causes: dict[str, list[Job]] = defaultdict(list)
-    for job in failed:
-        lines = str(job.folder.record().get("error") or "unknown").strip().splitlines()
-        causes[lines[-1]].append(job)
-    text = [f"{len(failed)} of {len(jobs)} runs failed:"]
+    mistakes, stopped = set(), 0
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.status == JobStatus.COMPLETED:
+            continue
+        error = outcome._return_value  # its property raises it
+        if isinstance(error, CancelledError):
+            stopped += 1
+            continue
+        if isinstance(error, UserError):
+            mistakes.add(str(error))
+        recorded = str(job.folder.record().get("error") or error) if job.state == "failed" else str(error)
+        causes[recorded.strip().splitlines()[-1]].append(job)
+    if not causes:
+        return
+    text = [f"{sum(map(len, causes.values()))} of {len(jobs)} runs failed{f', {stopped} not started' * bool(stopped)}:"]
     for cause, members in sorted(causes.items(), key=lambda pair: -len(pair[1])):
         names = ", ".join(job.id for job in members[:3]) + (", ..." if len(members) > 3 else "")
         text.append(f"  {len(members)} x {cause}\n      {names}")
+    if mistakes == set(causes):
+        raise UserError("\n".join(text))
     overrides = [part for part in master.hydra.overrides.task if not part.startswith("hydra.sweeper.rerun=")]
     again = shlex.join(["python", "run.py", "-m", *overrides, "hydra.sweeper.rerun=failed"])
     text.append(f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>\n  run just those again: {again}")

@@ -134,11 +134,18 @@ def _alone(folder: RunFolder, *, wait: bool) -> Iterator[None]:
         lock.release()
 
 
+class _RunLog(logging.FileHandler):
+    """run.log. A line that does not fit a full disk is lost without a word: what matters is said elsewhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do nothing."""
+
+
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Copy the log to a file while a run is executed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)
@@ -148,7 +155,8 @@ def _log_to(path: Path) -> Iterator[None]:
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[str], stop: Callable[[], bool]) -> None:

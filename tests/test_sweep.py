@@ -1,0 +1,303 @@
+"""Sweeps as a user meets them: real processes, in a copy of the project with models that misbehave."""
+
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+BAD_FEEDBACKS = """
+
+import os, signal, sys, time
+
+class BadFeedback(Feedback):
+    def __init__(self, dx, deed):
+        super().__init__(dx)
+        self.deed = deed
+
+    def forward(self, weight1, weight2):
+        self.deed()
+        return torch.ones(self.dx)
+
+def _raise():
+    raise ZeroDivisionError("by hand")
+
+DEEDS = {
+    "raises": _raise,
+    "exits": lambda: sys.exit(3),
+    "leaves": lambda: os._exit(4),
+    "crashes": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hangs": lambda: time.sleep(60),
+}
+for _name, _deed in DEEDS.items():
+    FEEDBACKS[_name] = lambda config, deed=_deed: BadFeedback(config.dims.dx, deed)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a copy of the project with one model for each way to fail."""
+    copy = tmp_path / "project"
+    copy.mkdir()
+    for name in ("weightnet", "analysis", "cli", "conf", "hydra_plugins"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "run.py", copy)
+    with (copy / "weightnet" / "feedback.py").open("a") as file:
+        file.write(BAD_FEEDBACKS)
+    for name in ("raises", "exits", "leaves", "crashes", "killed", "hangs"):
+        (copy / "conf" / "model" / f"{name}.yaml").write_text(f"name: {name}\nfeedback: {name}\nkind: null\n")
+    return copy
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    env = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "WEIGHTNET_DATA")}
+    command = [sys.executable, "run.py", "-m", "dataset=digits", "device=cpu", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def sweep(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    process = start(folder, *arguments)
+    out, err = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def records(outputs: Path) -> dict[str, dict[str, Any]]:
+    """Return run.json by run, for those that are whole."""
+    found = {}
+    for path in (outputs / "runs").glob("*/run.json"):
+        found[path.parent.name] = json.loads(path.read_text())
+    return found
+
+
+def metrics(outputs: Path) -> dict[str, list[str]]:
+    """Return metrics.csv without its last column, seconds, by run."""
+    return {
+        path.parent.name: [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+        for path in (outputs / "runs").glob("*/metrics.csv")
+    }
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_lost_does_not_touch_the_others(project: Path) -> None:
+    done = sweep(
+        project, "model=raises,exits,leaves,crashes,killed,baseline,pool", "seed=1,2", "train.epochs=1",
+        "hydra.launcher.processes=2",
+    )  # fmt: skip
+    assert done.returncode == 1
+    states = {name: record["status"] for name, record in records(project / "outputs").items()}
+    assert len(states) == 14
+    for name, state in states.items():
+        assert state == ("done" if "baseline" in name or "pool" in name else "failed"), name
+    errors = {name.split("-")[1]: record["error"] for name, record in records(project / "outputs").items()}
+    assert "ZeroDivisionError: by hand" in errors["raises"] and "Traceback" in errors["raises"]
+    assert "SystemExit: 3" in errors["exits"]
+    assert errors["leaves"] == "worker exited with status 4"
+    assert errors["crashes"] == "worker died of SIGSEGV"
+    assert errors["killed"] == "worker died of SIGKILL (out of memory?)"
+    assert "10 of 14 runs failed" in done.stderr
+    assert "2 x ZeroDivisionError: by hand" in done.stderr and "2 x worker died of SIGSEGV" in done.stderr
+    assert "hydra.sweeper.rerun=failed" in done.stderr and "Traceback (most recent call last)" not in done.stderr
+    (folder,) = (project / "outputs" / "sweeps").iterdir()
+    assert sorted(row["state"] for row in rows(folder / "summary.csv")) == ["done"] * 4 + ["failed"] * 10
+
+    again = sweep(project, "model=raises,baseline", "seed=1,2", "train.epochs=1", "hydra.sweeper.rerun=failed")
+    assert again.returncode == 1 and "2 of 2 runs failed" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_takes_too_long_fails(project: Path) -> None:
+    done = sweep(project, "model=hangs,baseline", "train.epochs=1", "hydra.launcher.job_timeout=12")
+    assert done.returncode == 1
+    assert "1 x timeout: the run took longer than 12 seconds" in done.stderr
+    assert sorted(record["status"] for record in records(project / "outputs").values()) == ["done", "failed"]
+
+
+@pytest.mark.slow
+def test_max_failures_stops_the_sweep(project: Path) -> None:
+    done = sweep(
+        project, "model=raises", "seed=range(1,9)", "train.epochs=1", "hydra.sweeper.max_failures=2",
+        "hydra.launcher.processes=1",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(r"[23] of 8 runs failed, [56] not started", done.stderr), done.stderr
+
+
+@pytest.mark.slow
+def test_a_missing_data_set_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = sweep(ROOT, "dataset=mnist", "seed=1,2", f"outputs={tmp_path}/o", f"data_root={tmp_path}/file")
+    assert done.returncode == 2
+    assert "2 x dataset=mnist: cannot use" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_other_launchers_work(tmp_path: Path) -> None:
+    arguments = ("model=pool,rmp", "seed=1,2", "train.epochs=2")
+    for launcher in ("local", "basic", "joblib"):
+        done = sweep(ROOT, *arguments, f"outputs={tmp_path}/{launcher}", f"hydra/launcher={launcher}")
+        assert done.returncode == 0, done.stderr
+        (folder,) = (tmp_path / launcher / "sweeps").iterdir()
+        assert [row["state"] for row in rows(folder / "summary.csv")] == ["done"] * 4
+    assert metrics(tmp_path / "local") == metrics(tmp_path / "basic") == metrics(tmp_path / "joblib")
+
+
+@pytest.mark.slow
+def test_what_is_done_is_not_repeated_and_stale_is_on_request(project: Path) -> None:
+    arguments = ("model=baseline,pool", "seed=1,2", "train.epochs=1")
+    assert "4 missing; 4 to run" in sweep(project, *arguments).stdout
+    before = metrics(project / "outputs")
+    assert "4 done; 0 to run" in sweep(project, *arguments).stdout
+    with (project / "weightnet" / "streams.py").open("a") as file:
+        file.write("# other code\n")
+    assert "4 stale; 0 to run" in sweep(project, *arguments).stdout
+    again = sweep(project, *arguments, "hydra.sweeper.rerun=stale")
+    assert "4 stale; 4 to run" in again.stdout and again.returncode == 0, again.stderr
+    assert metrics(project / "outputs") == before
+    assert len(list((project / "outputs" / "runs" / ".old").iterdir())) == 4
+    assert "4 done; 0 to run" in sweep(project, *arguments, "hydra.sweeper.rerun=none").stdout
+
+
+@pytest.mark.slow
+def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
+    done = sweep(
+        ROOT, "model=baseline,pool,rmp", "dims.m=31,62", "hydra.sweeper.dry_run=true", f"outputs={tmp_path}/outputs"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["id", "differs", "in", "state", "runs", "parameters", "dx", "dw/dx", "P", "time"]
+    assert sum(line.startswith("digits-") for line in lines) == 4
+    assert "4 runs: 4 missing, 2 of the combinations equal to another; 4 to run" in done.stdout
+    assert "nothing was run" in done.stdout and not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    arguments = ("model=pool,rmp", "seed=1,2", "train.epochs=25", f"outputs={tmp_path}/outputs")
+    process = start(ROOT, *arguments)
+    wait_until(lambda: sum(len(lines) > 3 for lines in metrics(tmp_path / "outputs").values()) >= 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "finishing the epoch; Ctrl-C again stops now" in err and "interrupted; the same command goes on" in err
+    states = [record["status"] for record in records(tmp_path / "outputs").values()]
+    assert sorted(states) == ["interrupted", "interrupted"]
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert sorted(row["state"] for row in rows(folder / "summary.csv")) == ["interrupted"] * 2 + ["missing"] * 2
+    again = sweep(ROOT, *arguments)
+    assert again.returncode == 0 and "2 interrupted" in again.stdout and "2 missing" in again.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_stops_now(project: Path) -> None:
+    process = start(project, "model=hangs", "seed=1,2", "train.epochs=1")
+    wait_until(lambda: len(records(project / "outputs")) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    begin = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130 and time.monotonic() - begin < 20
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def workers_of(outputs: Path) -> set[int]:
+    return {record["pid"] for record in records(outputs).values() if record["status"] == "running"}
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    arguments = ("model=baseline,pool,rmp", "seed=range(1,5)", "train.epochs=20")
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert sweep(ROOT, *arguments, f"outputs={undisturbed}").returncode == 0
+    chance = random.Random(3)
+    rounds = 0
+    while rounds < 20:
+        process = start(ROOT, *arguments, f"outputs={disturbed}")
+        wait_until(lambda process=process: bool(workers_of(disturbed)) or process.poll() is not None)
+        time.sleep(chance.uniform(0, 1.5))
+        if process.poll() is not None:  # complete before 20 rounds: begin again with some runs gone
+            process.communicate()
+            for name in chance.sample(sorted(records(disturbed)), 6):
+                shutil.rmtree(disturbed / "runs" / name)
+            continue
+        victims = chance.choice(["worker", "parent", "both"])
+        if victims != "parent" and (alive := workers_of(disturbed)):
+            kill(chance.choice(sorted(alive)))
+        if victims != "worker" or chance.random() < 0.5:
+            kill(process.pid)
+        process.communicate(timeout=120)  # a sweep that lost a worker goes on with the other runs
+        rounds += 1
+    final = sweep(ROOT, *arguments, f"outputs={disturbed}")
+    assert final.returncode == 0, final.stderr
+    assert metrics(disturbed) == metrics(undisturbed)
+    assert all(record["status"] == "done" for record in records(disturbed).values())
+    assert not list(disturbed.glob("runs/*/checkpoint.pt"))
+
+
+@pytest.mark.slow
+def test_two_sweeps_share_the_work(tmp_path: Path) -> None:
+    arguments = ("model=baseline,pool,rmp", "seed=1,2,3", "train.epochs=4", f"outputs={tmp_path}")
+    processes = [start(ROOT, *arguments) for _ in range(2)]
+    for process in processes:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    assert len(metrics(tmp_path)) == 9
+    for path in (tmp_path / "runs").glob("*/run.log"):
+        text = path.read_text()
+        assert text.count("parameters, on") == 1 and text.count("epoch 4/4") == 1, path
+    assert len(list((tmp_path / "sweeps").iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("this machine does not let tests mount a small disk")
+    try:
+        arguments = ("model=baseline,pool,rmp", "seed=range(1,5)", "train.epochs=2", f"outputs={disk}")
+        full = sweep(ROOT, *arguments)
+        assert full.returncode == 1
+        assert "No space left on device" in full.stderr and "Traceback" not in full.stderr
+        finished = {name for name, record in records(disk).items() if record["status"] == "done"}
+        kept = {name: lines for name, lines in metrics(disk).items() if name in finished}
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        done = sweep(ROOT, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert len(metrics(disk)) == 12 and kept.items() <= metrics(disk).items()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
