@@ -1,0 +1,94 @@
+"""What a sweep costs besides training: planning and launching, per job.
+
+    python -m benchmarks.sweep_overhead                    the table in docs/sweep_overhead.md, about 25 minutes
+    python -m benchmarks.sweep_overhead --jobs 10 --plan 100    a quick look
+
+Each job is as good as nothing: one step on one example of the bundled digits. `launch` is the time of a sweep's whole
+process less that of the same sweep of one job, for each further job; `skip` is the time to plan and skip a sweep whose
+runs are all finished; `plan` is the same for finished runs that are written, not executed. All in one run, one after the
+other, on an otherwise idle machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from cli.compose import composer, expand
+from weightnet.config import arm, run_folder, shape, signature
+from weightnet.job import CODE
+
+ROOT = Path(__file__).resolve().parents[1]
+TRIVIAL = ["dataset=digits", "model=baseline", "train.epochs=1", "train.subset=1", "device=cpu"]
+
+
+def sweep(count: int, outputs: Path, *options: str) -> float:
+    """Return the seconds of the whole process of a sweep of `count` trivial jobs."""
+    command = [sys.executable, "run.py", "-m", *TRIVIAL, f"seed=range(0,{count})", f"outputs={outputs}", *options]
+    start = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def write_finished(count: int, outputs: Path) -> None:
+    """Write `count` finished runs, as executing the trivial sweep would."""
+    with composer():
+        (first,) = expand([*TRIVIAL, f"outputs={outputs}", "seed=0"])
+    for seed in range(count):
+        config = replace(first, seed=seed)
+        folder = run_folder(config)
+        folder.mkdir(parents=True)
+        record = {
+            "status": "done", "signature": signature(config), "arm": arm(config), "shape": shape(config), "code": CODE,
+            "epochs": 1, "seconds": 0.1,
+        }  # fmt: skip
+        (folder / "run.json").write_text(json.dumps(record))
+        (folder / "metrics.csv").write_text("epoch,step,train_loss,test_loss,test_accuracy,seconds\n1,1,1,1,0.5,0.1\n")
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--jobs", type=int, nargs="+", default=[10, 100, 1000], help="sizes of launched sweeps")
+    parser.add_argument("--plan", type=int, nargs="+", default=[100, 1000, 10000], help="sizes of finished sweeps")
+    options = parser.parse_args()
+    launchers = {
+        "basic (Hydra's sweeper)": ["hydra/sweeper=basic", "hydra/launcher=basic"],
+        "joblib (Hydra's sweeper)": ["hydra/sweeper=basic", "hydra/launcher=joblib"],
+        "study + basic": ["hydra/launcher=basic"],
+        "study + joblib": ["hydra/launcher=joblib"],
+        "study + local": ["hydra/launcher=local"],
+    }
+    print(
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
+    print("\n| sweeper and launcher | jobs | launch, s | ms a further job | asked again, s | ms a finished job |")
+    print("| --- | --: | --: | --: | --: | --: |", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, choice in launchers.items():
+            single = sweep(1, Path(temporary) / f"{name}-1", *choice)
+            skip_single = sweep(1, Path(temporary) / f"{name}-1", *choice)
+            for count in options.jobs:
+                outputs = Path(temporary) / f"{name}-{count}"
+                launch, skip = sweep(count, outputs, *choice), sweep(count, outputs, *choice)
+                further = [1000 * (whole - one) / (count - 1) for whole, one in ((launch, single), (skip, skip_single))]
+                print(
+                    f"| {name} | {count} | {launch:.1f} | {further[0]:.0f} | {skip:.1f} | {further[1]:.1f} |",
+                    flush=True,
+                )
+        print("\n| finished runs | planned and skipped in, s | ms a run |\n| --: | --: | --: |")
+        for count in options.plan:
+            outputs = Path(temporary) / f"plan-{count}"
+            write_finished(count, outputs)
+            seconds = sweep(count, outputs)
+            print(f"| {count} | {seconds:.1f} | {1000 * seconds / count:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
