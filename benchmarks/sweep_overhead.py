@@ -3,10 +3,10 @@
     python -m benchmarks.sweep_overhead                    the table in docs/sweep_overhead.md, about 25 minutes
     python -m benchmarks.sweep_overhead --jobs 10 --plan 100    a quick look
 
-Each job is as good as nothing: one step on one example of the bundled digits. `launch` is the time of a sweep's whole
-process less that of the same sweep of one job, for each further job; `skip` is the time to plan and skip a sweep whose
-runs are all finished; `plan` is the same for finished runs that are written, not executed. All in one run, one after the
-other, on an otherwise idle machine.
+Each job is as good as nothing: one step on one example of the bundled digits, and an evaluation. All times are of whole
+processes, one after the other, on an otherwise idle machine; "ms a further job" is the time beyond that of the same
+sweep with one job, for each job more. "Asked again": the same command once all its runs are finished. The second table
+is the same for finished runs that are written, not executed.
 """
 
 import argparse
@@ -65,23 +65,17 @@ def main() -> None:
         "study + joblib": ["hydra/launcher=joblib"],
         "study + local": ["hydra/launcher=local"],
     }
-    print(
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
-    )
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    print(f"{machine}, {time.strftime('%Y-%m-%d')}")
     print("\n| sweeper and launcher | jobs | launch, s | ms a further job | asked again, s | ms a finished job |")
     print("| --- | --: | --: | --: | --: | --: |", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        for name, choice in launchers.items():
-            single = sweep(1, Path(temporary) / f"{name}-1", *choice)
-            skip_single = sweep(1, Path(temporary) / f"{name}-1", *choice)
+        for number, (name, choice) in enumerate(launchers.items()):
+            one, one_again = (sweep(1, Path(temporary) / f"{number}-1", *choice) for _ in range(2))
             for count in options.jobs:
-                outputs = Path(temporary) / f"{name}-{count}"
-                launch, skip = sweep(count, outputs, *choice), sweep(count, outputs, *choice)
-                further = [1000 * (whole - one) / (count - 1) for whole, one in ((launch, single), (skip, skip_single))]
-                print(
-                    f"| {name} | {count} | {launch:.1f} | {further[0]:.0f} | {skip:.1f} | {further[1]:.1f} |",
-                    flush=True,
-                )
+                launch, again = (sweep(count, Path(temporary) / f"{number}-{count}", *choice) for _ in range(2))
+                further, finished = (1000 * seconds / (count - 1) for seconds in (launch - one, again - one_again))
+                print(f"| {name} | {count} | {launch:.1f} | {further:.0f} | {again:.1f} | {finished:.1f} |", flush=True)
         print("\n| finished runs | planned and skipped in, s | ms a run |\n| --: | --: | --: |")
         for count in options.plan:
             outputs = Path(temporary) / f"plan-{count}"

@@ -68,9 +68,8 @@ def sweep(
     try:
         record = _Record(Path(master.hydra.sweep.dir), master, plan)
     except OSError as error:
-        raise RunFailed(
-            f"cannot write to {master.hydra.sweep.dir} ({error.strerror or error}); nothing was run"
-        ) from error
+        why = error.strerror or error
+        raise RunFailed(f"cannot write to {master.hydra.sweep.dir} ({why}); nothing was run") from error
     for job in jobs:
         if job.state in ("done", "stale"):
             job.folder.set_aside()
