@@ -16,7 +16,9 @@ class DrawFigures(Callback):
         self.names = names
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Draw each figure by its experiment, with the overrides of this sweep."""
+        """Draw each figure by its experiment, with the overrides of this sweep; nothing after a dry run."""
+        if config.hydra.sweeper.get("dry_run"):
+            return
         from analysis.figures import draw  # not above: pandas and seaborn take seconds
 
         overrides = [part for part in config.hydra.overrides.task if not part.startswith("experiment=")]

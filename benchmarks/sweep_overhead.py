@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cli.compose import composer, expand
 from weightnet.config import arm, run_folder, shape, signature
-from weightnet.job import CODE
+from weightnet.record import CODE
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIVIAL = ["dataset=digits", "model=baseline", "train.epochs=1", "train.subset=1", "device=cpu"]

@@ -3,9 +3,9 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
-from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -16,17 +16,33 @@ from weightnet.estimate import work
 from weightnet.store import RunFolder
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    epochs: int
+    work: float
+    folder: RunFolder
+
+    def rows(self) -> list[dict[str, float]] | None:
+        """Return the epochs so far if the run is executed now, else None."""
+        if not self.folder.path.exists() or self.folder.record().get("status") != "running":
+            return None
+        return self.folder.metrics() if self.folder.is_held() else None
+
+
 class Display:
     """Shows how far the runs of a sweep are."""
 
     def __init__(self, configs: Sequence[Config]) -> None:
         """Show these runs, all of them still to be executed."""
-        self.open = {run_id(config): config for config in configs}
+        self.open = {
+            run_id(config): _Run(config.train.epochs, work(config), RunFolder(run_folder(config))) for config in configs
+        }
         self.total, self.done, self.failed = len(self.open), 0, 0
-        self.finished_work, self.all_work = 0.0, sum(work(config) for config in configs)
+        self.finished_work, self.all_work = 0.0, sum(run.work for run in self.open.values())
         self.start = time.monotonic()
-        self.start_time = time.time()
-        self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True) if _on_terminal() else None
+        self.live = (
+            Live(console=Console(stderr=True), auto_refresh=False, transient=True) if sys.stderr.isatty() else None
+        )
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -40,51 +56,44 @@ class Display:
         if self.live:
             self.live.stop()
 
-    def ended(self, config: Config, outcome: JobReturn) -> None:
-        """Count a run that has ended, and say so."""
+    def ended(self, config: Config, accuracy: float | None, *, failed: bool) -> None:
+        """Count a run that has ended, and say so; without an accuracy it failed, or the sweep stopped before."""
         name = run_id(config)
-        self.open.pop(name, None)
-        self.finished_work += work(config)
-        if outcome.status == JobStatus.COMPLETED:
+        self.finished_work += self.open.pop(name).work
+        if accuracy is not None:
             self.done += 1
-            line = f"{name}: done, accuracy {outcome.return_value:.2%}"
-        elif RunFolder(run_folder(config)).record().get("status") == "failed":
+            line = f"{name}: done, accuracy {accuracy:.2%}"
+        elif failed:
             self.failed += 1
             line = f"{name}: failed"
         else:
             line = f"{name}: not finished"
-        number = self.total - len(self.open)
-        print(f"[{number}/{self.total}] {line}; {self._left()}", flush=True)
+        print(f"[{self.total - len(self.open)}/{self.total}] {line}; {self._left(self._running())}", flush=True)
         self.update()
 
     def update(self) -> None:
         """Draw the terminal's table anew."""
         if self.live:
-            self.live.update(self._table(), refresh=True)
+            self.live.update(self.table(), refresh=True)
 
-    def _table(self) -> Group:
-        running = [(name, rows) for name, config in self.open.items() if (rows := self._running(config)) is not None]
-        counts = f"{self.done} done, {self.failed} failed, {len(running)} running, {len(self.open) - len(running)} left"
+    def table(self) -> Group:
+        """Return what a terminal shows: each run that is executed, then the counts and the time left."""
+        running = self._running()
         table = Table("run", "epoch", "accuracy", box=None, pad_edge=False)
-        for name, rows in running:
+        for name, rows in running.items():
             accuracy = f"{rows[-1]['test_accuracy']:.2%}" if rows else ""
-            table.add_row(Text(name), f"{len(rows)}/{self.open[name].train.epochs}", accuracy)
-        return Group(table, Text(f"{counts}; {self._left()}"))
+            table.add_row(Text(name), f"{len(rows)}/{self.open[name].epochs}", accuracy)
+        counts = f"{self.done} done, {self.failed} failed, {len(running)} running, {len(self.open) - len(running)} left"
+        return Group(table, Text(f"{counts}; {self._left(running)}"))
 
-    def _running(self, config: Config) -> list[dict[str, float]] | None:
-        """Return the epochs of a run that is executed now, None for others."""
-        folder = RunFolder(run_folder(config))
-        if not folder.path.exists() or folder.record().get("status") != "running" or not folder.is_held():
-            return None
-        return folder.metrics()
+    def _running(self) -> dict[str, list[dict[str, float]]]:
+        return {name: rows for name, run in self.open.items() if (rows := run.rows()) is not None}
 
-    def _left(self) -> str:
-        elapsed, share = time.monotonic() - self.start, self.finished_work / self.all_work
+    def _left(self, running: dict[str, list[dict[str, float]]]) -> str:
+        """Return the time left, at the pace so far; unfinished runs count by their epochs."""
+        partly = sum(self.open[name].work * len(rows) / self.open[name].epochs for name, rows in running.items())
+        share = (self.finished_work + partly) / self.all_work
         if not share:
             return "time left unknown"
-        seconds = round(elapsed * (1 - share) / share)
+        seconds = round((time.monotonic() - self.start) * (1 - share) / share)
         return f"about {seconds // 60}:{seconds % 60:02} left"
-
-
-def _on_terminal() -> bool:
-    return sys.stderr.isatty()

@@ -11,7 +11,7 @@ from cli.compose import Composer
 from cli.mistakes import close_match, explain
 from weightnet.config import Config, run_folder, run_id, signature
 from weightnet.errors import UserError
-from weightnet.job import CODE
+from weightnet.record import CODE
 from weightnet.resolve import resolve
 from weightnet.store import RunFolder
 

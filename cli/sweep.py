@@ -24,7 +24,7 @@ from weightnet.config import parameter_count, projection_bytes
 from weightnet.errors import RunFailed, UserError
 from weightnet.estimate import estimate
 from weightnet.feedback import carried
-from weightnet.job import CODE
+from weightnet.record import CODE
 from weightnet.store import write_whole
 
 

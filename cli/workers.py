@@ -19,7 +19,8 @@ from cli.display import Display
 from cli.interrupt import finish_epoch_on_ctrl_c
 from weightnet.config import Config, run_folder, run_id
 from weightnet.errors import Held, RunFailed
-from weightnet.job import record_death, run
+from weightnet.job import run
+from weightnet.record import record_death
 from weightnet.store import RunFolder
 
 _stop: Event | None = None
@@ -75,14 +76,13 @@ def execute(
         future.add_done_callback(lambda done: ended.put((index, done)))
 
     held: set[int] = set()
+    failures = 0
     try:
         with finish_epoch_on_ctrl_c() as interrupted, Display(configs) as display:
             for index in range(len(configs)):
                 start(index)
             while len(outcomes) < len(configs):
-                if interrupted():
-                    stopping.set()
-                if max_failures is not None and display.failed >= max_failures:
+                if interrupted() or (max_failures is not None and failures >= max_failures):
                     stopping.set()
                 try:
                     index, future = ended.get(timeout=0.5)
@@ -98,7 +98,9 @@ def execute(
                     held.add(index)
                 else:
                     outcomes[index] = outcome
-                    display.ended(configs[index], outcome)
+                    failures += is_failure(outcome)
+                    accuracy = outcome.return_value if outcome.status == JobStatus.COMPLETED else None
+                    display.ended(configs[index], accuracy, failed=is_failure(outcome))
             if interrupted():
                 raise KeyboardInterrupt
         pool.close()
@@ -108,6 +110,11 @@ def execute(
     finally:
         pool.join()
     return [outcomes[index] for index in range(len(configs))]
+
+
+def is_failure(outcome: JobReturn) -> bool:
+    """Tell a run that failed from one that is done or was not finished because the sweep stopped."""
+    return outcome.status == JobStatus.FAILED and not isinstance(outcome._return_value, CancelledError)
 
 
 def _outcome(config: Config, overrides: list[str], future: "Future[float]", timeout: float | None) -> JobReturn | None:

@@ -16,6 +16,7 @@ import yaml
 from conftest import ROOT
 
 from weightnet import job
+from weightnet import record as record_module
 from weightnet.config import Config, arm, run_folder, signature
 from weightnet.errors import RunFailed, UserError
 from weightnet.job import run
@@ -123,7 +124,7 @@ def test_other_code_starts_anew(
 ) -> None:
     config = make_config(epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "CODE", "0" * 12)
+        patch.setattr(record_module, "CODE", "0" * 12)
         interrupt_after(patch, 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             run(config)

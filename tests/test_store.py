@@ -24,6 +24,32 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path)
 
 
+def test_state_and_lease(folder: RunFolder) -> None:
+    run = RunFolder(folder.path / "run")
+    assert run.state("c0de") == "missing" and not run.is_held()
+    run.path.mkdir()
+    for status, code, state in (
+        ("done", "c0de", "done"), ("done", "old", "stale"), ("failed", "c0de", "failed"),
+        ("interrupted", "c0de", "interrupted"), ("running", "c0de", "interrupted"),
+    ):  # fmt: skip
+        run.write_record({"status": status, "code": code})
+        assert run.state("c0de") == state
+    with run.lock():
+        assert run.is_held() and run.state("c0de") == "running"
+    assert not run.is_held()
+
+
+def test_what_is_set_aside_is_kept(folder: RunFolder) -> None:
+    run = RunFolder(folder.path / "run")
+    for number in range(2):
+        run.path.mkdir()
+        run.write_record({"number": number})
+        run.set_aside()
+        assert not run.path.exists()
+    kept = sorted((folder.path / ".old").glob("*/run.json"))
+    assert [path.read_text().count(f'"number": {number}') for number, path in enumerate(kept)] == [1, 1]
+
+
 def test_history_is_written_in_full_precision(folder: RunFolder) -> None:
     folder.write_history(HISTORY)
     header, *rows = [line.split(",") for line in (folder.path / "metrics.csv").read_text().splitlines()]

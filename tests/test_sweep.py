@@ -187,6 +187,8 @@ def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
     assert sum(line.startswith("digits-") for line in lines) == 4
     assert "4 runs: 4 missing, 2 of the combinations equal to another; 4 to run" in done.stdout
     assert "nothing was run" in done.stdout and not (tmp_path / "outputs").exists()
+    figure = sweep(ROOT, "experiment=demo", "hydra.sweeper.dry_run=true", f"outputs={tmp_path}/outputs")
+    assert figure.returncode == 0 and "9 runs: 9 missing; 9 to run" in figure.stdout, figure.stderr
 
 
 @pytest.mark.slow
@@ -264,7 +266,6 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     assert final.returncode == 0, final.stderr
     assert metrics(disturbed) == metrics(undisturbed)
     assert all(record["status"] == "done" for record in records(disturbed).values())
-    assert not list(disturbed.glob("runs/*/checkpoint.pt"))
 
 
 @pytest.mark.slow

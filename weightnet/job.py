@@ -1,44 +1,29 @@
 """One run from config to results: the only place that knows data, model, training and store."""
 
-import hashlib
 import json
 import logging
 import math
-import os
-import platform
-import socket
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import Timeout
 
-from weightnet.config import Config, DatasetConfig, arm, parameter_count, run_folder, shape, signature
+from weightnet.config import Config, DatasetConfig, run_folder
 from weightnet.data import Dataset, load
 from weightnet.errors import Held, RunFailed, UserError
-from weightnet.feedback import carried, dropped
+from weightnet.feedback import dropped
 from weightnet.model import WeightNet
 from weightnet.progress import Bar, Display, Quiet, on_terminal
+from weightnet.record import CODE, new_record, record_end, record_stop
 from weightnet.store import Checkpoint, RunFolder
 from weightnet.training import EpochResult, build_optimizer, fit
 
 log = logging.getLogger("weightnet")
-
-
-def _code_fingerprint() -> str:
-    """Return 12 hex digits that change with any line of this package."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-
-
-CODE = _code_fingerprint()  # at import: of the code that runs, should a file change meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +88,6 @@ def run(
         ) from error
 
 
-def record_death(config: Config, why: str) -> None:
-    """Write into run.json that the process that executed the run died, unless another has taken the run over."""
-    folder = RunFolder(run_folder(config))
-    record = folder.record()
-    if record.get("status") == "running" and not folder.is_held():
-        folder.write_record(record | {"status": "failed", "finished": _now(), "error": why})
-
-
 @lru_cache(maxsize=1)
 def _load(dataset: str, root: str, subset: int | None, device: str) -> Dataset:
     """Keep the last data set: the next run of this process will most likely want it. `dataset`: its config as JSON."""
@@ -161,7 +138,7 @@ def _log_to(path: Path) -> Iterator[None]:
 
 def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[str], stop: Callable[[], bool]) -> None:
     """Train and record: run.json says `running` meanwhile, and afterwards how it ended."""
-    record = _new_record(config, folder, overrides)
+    record = new_record(config, folder, overrides)
     folder.write_config(config)
     folder.write_record(record)
     try:
@@ -171,24 +148,10 @@ def _execute(config: Config, folder: RunFolder, data: Dataset, overrides: list[s
         log.info("%s: %d parameters, on %s", folder.path.name, record["parameters"], record["device"])
         history = _train(config, folder, data, model, record, stop)
     except BaseException as error:
-        _record_stop(folder, record, error)
+        record_stop(folder, record, error)
         raise
-    record |= {"status": "done", "finished": _now(), "seconds": sum(result.seconds for result in history)}
-    folder.write_record(record)
+    record_end(folder, record, history)
     folder.remove_checkpoint()
-
-
-def _record_stop(folder: RunFolder, record: dict[str, Any], error: BaseException) -> None:
-    """Write into run.json and the log that the run ended early, and why."""
-    if isinstance(error, KeyboardInterrupt):
-        record |= {"status": "interrupted", "finished": _now()}
-        log.info("%s: interrupted", folder.path.name)
-    else:
-        record |= {"status": "failed", "finished": _now(), "error": traceback.format_exc()}
-        shown = error if isinstance(error, OSError) else traceback.format_exc()
-        log.error("%s: failed: %s", folder.path.name, shown)
-    with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
-        folder.write_record(record)
 
 
 def _train(
@@ -251,36 +214,6 @@ def _log_epoch(config: Config, folder: RunFolder, result: EpochResult) -> None:
     )  # fmt: skip
     if not math.isfinite(result.train_loss):
         log.warning("%s: the training loss is not finite; a smaller train.lr may help", folder.path.name)
-
-
-def _new_record(config: Config, folder: RunFolder, overrides: list[str]) -> dict[str, Any]:
-    """Return run.json at the start of an execution; a resumed run keeps its first start."""
-    return {
-        "status": "running",
-        "signature": signature(config),
-        "shape": shape(config),
-        "epochs": config.train.epochs,
-        "arm": arm(config),
-        "overrides": overrides,
-        "code": CODE,
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "torchvision", "numpy", "hydra-core")},
-        },
-        "device": torch.cuda.get_device_name() if config.device == "cuda" else f"cpu ({platform.machine()})",
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": folder.record().get("started", _now()),
-        "finished": None,
-        "seconds": None,
-        "parameters": parameter_count(config),
-        "dw": carried(config),
-        "error": None,
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _report(folder: RunFolder, how: str) -> Outcome:

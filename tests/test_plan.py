@@ -1,0 +1,98 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from cli.compose import Composer, composer
+from cli.plan import RERUN, Plan, combinations, make_plan
+from weightnet.errors import UserError
+from weightnet.record import CODE
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    with composer():
+        yield
+
+
+def plan(outputs: Path, *overrides: str, zipped: list[str] | None = None, exclude: list[str] | None = None) -> Plan:
+    sweep = Composer(GlobalHydra.instance().config_loader(), ["device=cpu", f"outputs={outputs}", *overrides])
+    return make_plan(sweep, zipped=zipped or [], exclude=exclude or [])
+
+
+def models(made: Plan) -> list[str]:
+    return [job.config.model.name for job in made.jobs]
+
+
+def test_equal_runs_are_one_job(tmp_path: Path) -> None:
+    made = plan(tmp_path, "model=baseline,pool,rmp", "dims.m=31,62")
+    assert models(made) == ["baseline", "pool", "pool", "rmp"] and made.merged == 2
+    assert made.jobs[1].differing == "model=pool dims.m=31"
+
+
+def test_axes_of_a_model_apply_to_that_model(tmp_path: Path) -> None:
+    # kinds other than dense are for the projection alone; pool has no kind
+    made = plan(tmp_path, "model=pool,projection", "dims.m=31,62", "model.kind=dense")
+    assert models(made) == ["pool", "pool", "projection"]
+
+
+def test_every_mistake_is_listed_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, "model=pool,pol", "seed=1,x", "dims.m=31,30")
+    text = str(caught.value)
+    assert "did you mean pool?" in text and "'x'" in text and "m=30 does not divide" in text
+
+
+def test_combinations_are_left_out(tmp_path: Path) -> None:
+    made = plan(tmp_path, "model=baseline,pool", "dataset=mnist,cifar", exclude=["model=pool,dataset=cifar"])
+    assert [(job.config.model.name, job.config.dataset.name) for job in made.jobs] == [
+        ("baseline", "mnist"), ("baseline", "cifar"), ("pool", "mnist")
+    ]  # fmt: skip
+    assert made.excluded == 1
+    # what does not fit can be left out too
+    assert len(plan(tmp_path, "model=pool", "dims.m=31,30", exclude=["dims.m=30"]).jobs) == 1
+
+
+def test_an_exclusion_that_does_nothing_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model=rmp matches no job"):
+        plan(tmp_path, "model=baseline,pool", exclude=["model=rmp"])
+    with pytest.raises(UserError, match="there is no key train.lrr"):
+        plan(tmp_path, "model=baseline", exclude=["train.lrr=1"])
+
+
+def test_zipped_axes_move_together() -> None:
+    axes = {"a": ["a=1", "a=2"], "b": ["b=1", "b=2", "b=3"], "c": ["c=1", "c=2"], "d": ["d=1"]}
+    assert list(combinations(axes, ["a,c"])) == [
+        (f"a={a}", f"c={a}", f"b={b}", "d=1") for a in (1, 2) for b in (1, 2, 3)
+    ]
+    assert len(list(combinations(axes, []))) == 12
+    with pytest.raises(UserError, match="a has 2, b has 3"):
+        list(combinations(axes, ["a,b"]))
+    with pytest.raises(UserError, match="e is no key of this sweep"):
+        list(combinations(axes, ["a,e"]))
+    with pytest.raises(UserError, match="a is named twice"):
+        list(combinations(axes, ["a,c", "a,d"]))
+
+
+def test_states_decide_what_runs(tmp_path: Path) -> None:
+    made = plan(tmp_path, "model=baseline", "seed=range(1,7)")
+    records = [None, ("done", CODE), ("done", "old"), ("failed", CODE), ("interrupted", CODE), ("running", CODE)]
+    for job, record in zip(made.jobs, records, strict=True):
+        if record:
+            job.folder.path.mkdir(parents=True)
+            job.folder.write_record(dict(zip(("status", "code"), record, strict=True)))
+    held = made.jobs[5].folder.lock()
+    held.acquire()
+    made.refresh()
+    assert [job.state for job in made.jobs] == ["missing", "done", "stale", "failed", "interrupted", "running"]
+    held.release()
+    made.refresh()
+    assert made.jobs[5].state == "interrupted"
+
+    def run_by(rerun: str) -> list[int]:
+        return [job.config.seed for job in made.to_run(rerun)]
+
+    assert run_by("missing") == [1, 4, 5, 6] and run_by("stale") == [1, 3, 4, 5, 6]
+    assert run_by("failed") == [4] and run_by("all") == [1, 2, 3, 4, 5, 6] and run_by("none") == []
+    assert set(RERUN) == {"missing", "stale", "failed", "all", "none"}
