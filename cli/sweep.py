@@ -81,6 +81,7 @@ def sweep(
             record.write_summary(plan)
         except OSError as error:
             print(f"cannot write {record.folder}/summary.csv ({error.strerror or error})", file=sys.stderr)
+    print(f"{_counts(plan)}; summary in {record.folder}/summary.csv", flush=True)
     _raise_failures(jobs, outcomes, master)
     return outcomes
 
@@ -92,12 +93,15 @@ def _longest_first(jobs: list[Job], outputs: Path) -> list[Job]:
     return [job for job, _ in ranked]
 
 
-def _say(plan: Plan, count: int) -> None:
+def _counts(plan: Plan) -> str:
     states = Counter(job.state for job in plan.jobs)
-    parts = [f"{number} {state}" for state, number in states.items()]
+    return f"{len(plan.jobs)} runs: {', '.join(f'{number} {state}' for state, number in states.items())}"
+
+
+def _say(plan: Plan, count: int) -> None:
     merged = f", {plan.merged} of the combinations equal to another" if plan.merged else ""
     excluded = f", {plan.excluded} excluded" if plan.excluded else ""
-    print(f"{len(plan.jobs)} runs: {', '.join(parts)}{merged}{excluded}; {count} to run", flush=True)
+    print(f"{_counts(plan)}{merged}{excluded}; {count} to run", flush=True)
 
 
 def _print_plan(plan: Plan, rerun: str, outputs: Path) -> None:
