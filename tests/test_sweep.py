@@ -41,6 +41,7 @@ DEEDS = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hangs": lambda: time.sleep(60),
 }
+KINDS["sparse"] = KINDS["dense"]  # a second kind, to have an axis of the projection alone
 for _name, _deed in DEEDS.items():
     FEEDBACKS[_name] = lambda config, deed=_deed: BadFeedback(config.dims.dx, deed)
 """
@@ -189,6 +190,16 @@ def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
     assert "nothing was run" in done.stdout and not (tmp_path / "outputs").exists()
     figure = sweep(ROOT, "experiment=demo", "hydra.sweeper.dry_run=true", f"outputs={tmp_path}/outputs")
     assert figure.returncode == 0 and "9 runs: 9 missing; 9 to run" in figure.stdout, figure.stderr
+
+
+@pytest.mark.slow
+def test_axes_of_a_model_apply_to_that_model_only(project: Path) -> None:
+    done = sweep(
+        project, "model=pool,projection", "dims.m=31,62", "model.kind=sparse,dense", "hydra.sweeper.dry_run=true"
+    )
+    assert done.returncode == 0, done.stderr
+    found = sorted(re.findall(r"^digits-([\w-]+)-s1-", done.stdout, flags=re.MULTILINE))
+    assert found == ["pool-dx26-m31-n25", "pool-dx26-m62-n25", "projection-dense-dx26", "projection-sparse-dx26"]
 
 
 @pytest.mark.slow
