@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,25 +141,17 @@ class _NotPlain(Exception):
     """The override needs Hydra."""
 
 
-@dataclass(slots=True)
 class _Base:
     """What the jobs with one choice of groups start from."""
 
-    plain: dict[str, Any]
-    typed: DictConfig
-    """Where values are set to give them their type; what else it holds does not matter."""
-    referred: list[str]
-    """The keys that interpolations refer to."""
-    converted: dict[str, Any]
-    """Override -> its value with its type."""
-
     def __init__(self, composed: DictConfig) -> None:
         self.plain = _plain(composed)
-        unresolved = OmegaConf.to_yaml(_ours(composed), resolve=False)
+        # Where values are set to give them their type; what else it holds does not matter.
         self.typed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), _ours(composed)))
+        unresolved = OmegaConf.to_yaml(_ours(composed), resolve=False)
         interpolations = re.findall(r"\$\{[^}]*\}", unresolved)
         self.referred = [word for text in interpolations for word in re.findall(r"[\w.]+", text)]
-        self.converted = {}
+        self.converted: dict[str, Any] = {}  # override -> its value with its type
 
     def with_values(self, overrides: Sequence[Override]) -> Config:
         """Return the config with plain values set, the last one winning."""

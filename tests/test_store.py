@@ -43,7 +43,10 @@ def test_what_is_set_aside_is_kept(folder: RunFolder) -> None:
     run = RunFolder(folder.path / "run")
     for number in range(2):
         run.path.mkdir()
-        run.write_record({"number": number})
+        run.write_record({"status": "done", "number": number})
+        with run.lock():  # another process has begun: hands off
+            run.set_aside()
+        assert run.path.exists()
         run.set_aside()
         assert not run.path.exists()
     kept = sorted((folder.path / ".old").glob("*/run.json"))

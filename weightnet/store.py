@@ -97,10 +97,22 @@ class RunFolder:
         return "interrupted" if status == "running" else str(status)
 
     def set_aside(self) -> None:
-        """Move the run's files to `.old/`, where nothing reads them, so that it can be executed again."""
-        old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        old.parent.mkdir(exist_ok=True)
-        self.path.rename(old)
+        """Move a finished run's files to `.old/`, where nothing reads them, so that it can be executed again.
+
+        A run that another process has begun to execute meanwhile is left alone.
+        """
+        lock = self.lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return
+        try:
+            if self.record().get("status") == "done":
+                old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+                old.parent.mkdir(exist_ok=True)
+                self.path.rename(old)
+        finally:
+            lock.release()
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json."""
