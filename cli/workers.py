@@ -6,8 +6,7 @@ import os
 import queue
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from multiprocessing.synchronize import Event
@@ -17,6 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from cli.display import Display
 from cli.interrupt import finish_epoch_on_ctrl_c
+from cli.warm import warm_up
 from weightnet.config import Config, run_folder, run_id
 from weightnet.errors import Held, RunFailed
 from weightnet.job import run
@@ -66,10 +66,10 @@ def execute(
         return []
     outcomes: dict[int, JobReturn] = {}
     count = min(len(configs), processes or default_processes(configs[0]))
-    context = multiprocessing.get_context("spawn")  # fork does not go with the threads of torch
+    context = warm_up()
     stopping = context.Event()
     ended: queue.SimpleQueue[tuple[int, Future[float]]] = queue.SimpleQueue()
-    pool = ProcessPool(max_workers=count, context=context, initializer=_prepare, initargs=(stopping, os.getpid()))
+    pool = ProcessPool(max_workers=count, context=context, initializer=_prepare, initargs=(stopping,))
 
     def start(index: int) -> None:
         future = pool.schedule(_work, args=(configs[index], overrides[index]), timeout=timeout)
@@ -151,19 +151,21 @@ def _folder(config: Config) -> RunFolder:
     return RunFolder(run_folder(config))
 
 
-def _prepare(stopping: Event, parent: int) -> None:
+def _prepare(stopping: Event) -> None:
     """Set a worker up: Ctrl-C is the parent's business, the log goes to the run folders, no life without the parent."""
     global _stop
     _stop = stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("weightnet").propagate = False
-    threading.Thread(target=_follow, args=(parent, lambda: os._exit(1)), daemon=True).start()
+    threading.Thread(target=_follow, daemon=True).start()
 
 
-def _follow(parent: int, end: Callable[[], object]) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    end()
+def _follow() -> None:
+    """End this worker when its parent has ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(config: Config, overrides: list[str]) -> float:

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
@@ -82,6 +85,12 @@ def test_a_held_run_is_left_alone(make_config: MakeConfig) -> None:
 
 
 def test_a_worker_follows_its_parent() -> None:
-    ended: list[int] = []
-    workers._follow(os.getppid() + 1, lambda: ended.append(1))
-    assert ended == [1]
+    parent = """
+import multiprocessing, os, signal
+from cli.workers import _follow
+multiprocessing.get_context("fork").Process(target=_follow).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # returns once nobody holds the pipe any longer, the worker included
+    ended = subprocess.run([sys.executable, "-c", parent], stdout=subprocess.PIPE, timeout=60)
+    assert ended.returncode == -signal.SIGKILL

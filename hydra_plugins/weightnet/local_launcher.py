@@ -31,8 +31,11 @@ class LocalLauncher(Launcher):
         self.processes, self.job_timeout = processes, job_timeout
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember what Hydra hands over."""
+        """Remember what Hydra hands over; workers warm up while the sweep is planned."""
+        from cli.warm import warm_up
+
         self.hydra_context, self.config = hydra_context, config
+        warm_up()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Execute the jobs, in their order as workers become free."""
