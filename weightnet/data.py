@@ -150,7 +150,8 @@ def _normalised(pixels: Pixels, config: DatasetConfig, device: str) -> Split:
     """Scale to [0, 1], subtract the mean, divide by the standard deviation: torchvision's ToTensor, Normalize."""
     images, labels = pixels
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (config.mean, config.std))
-    return Split(images.float().div_(255).sub_(mean).div_(std).to(device), labels.to(device))
+    normalised = images.float().div_(255).sub_(mean).div_(std)
+    return Split(normalised.to(device, memory_format=torch.channels_last), labels.to(device))
 
 
 def batches(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:

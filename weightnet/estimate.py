@@ -9,6 +9,7 @@ import torch
 
 from weightnet.config import Config, flat_features, parameter_count, projection_bytes, shape
 from weightnet.data import Split
+from weightnet.memory import keep_freed_memory
 from weightnet.model import WeightNet
 from weightnet.training import build_optimizer, evaluate, train_step
 
@@ -44,6 +45,7 @@ def work(config: Config) -> float:
 
 def probe(config: Config, *, steps: int = 8) -> float:
     """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
+    keep_freed_memory()
     torch.set_num_threads(config.threads)
     dataset, train = config.dataset, config.train
     model = WeightNet(config).to(config.device)
@@ -52,7 +54,10 @@ def probe(config: Config, *, steps: int = 8) -> float:
 
     def batch(size: int) -> Split:
         images = torch.randn(size, *dataset.shape, generator=generator)
-        return Split(images.to(config.device), torch.zeros(size, dtype=torch.int64, device=config.device))
+        return Split(
+            images.to(config.device, memory_format=torch.channels_last),
+            torch.zeros(size, dtype=torch.int64, device=config.device),
+        )
 
     training, test = batch(train.batch_size), batch(min(train.test_batch_size, dataset.examples[1]))
     times = []

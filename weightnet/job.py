@@ -17,6 +17,7 @@ from weightnet.config import Config, DatasetConfig, run_folder
 from weightnet.data import Dataset, load
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.feedback import dropped
+from weightnet.memory import keep_freed_memory
 from weightnet.model import WeightNet
 from weightnet.progress import Bar, Display, Quiet, on_terminal
 from weightnet.record import CODE, new_record, record_end, record_stop
@@ -69,6 +70,7 @@ def run(
             if record.get("status") == "done":
                 other_code = "" if record.get("code") == CODE else " (by other code)"
                 return _report(folder, f"done already{other_code}")
+            keep_freed_memory()
             torch.set_num_threads(config.threads)
             torch.backends.cudnn.deterministic = True
             data = _load(json.dumps(asdict(config.dataset)), config.data_root, config.train.subset, config.device)
