@@ -7,7 +7,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 
 def keep_freed_memory() -> None:
-    """Keep up to 1 GiB of freed memory in this process, and blocks below 32 MiB (the most that glibc takes) in its heap.
+    """Keep up to 1 GiB of freed memory in this process, in blocks of up to 32 MiB (the most that glibc allows).
 
     A training step frees and takes the same blocks again and again. glibc returns large ones to the system each time,
     and touching fresh pages takes longer than the arithmetic on them. Elsewhere than on Linux with glibc: does nothing.
