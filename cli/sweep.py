@@ -20,10 +20,11 @@ from rich.table import Table
 from cli.compose import Composer
 from cli.mistakes import close_match
 from cli.plan import RERUN, Job, Plan, make_plan
-from weightnet.config import parameter_count, projection_bytes
+from weightnet.config import parameter_count
 from weightnet.errors import RunFailed, UserError
 from weightnet.estimate import estimate
 from weightnet.feedback import carried
+from weightnet.projection import map_bytes
 from weightnet.record import CODE
 from weightnet.store import write_whole
 
@@ -109,7 +110,7 @@ def _print_plan(plan: Plan, rerun: str, outputs: Path) -> None:
     to_run = {job.id for job in plan.to_run(rerun)}
     seconds = estimate([job.config for job in plan.jobs], outputs, probing=True)
     table = Table(
-        "id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "P", "time", box=None, pad_edge=False
+        "id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "map", "time", box=None, pad_edge=False
     )
     total = 0.0
     for job, duration in zip(plan.jobs, seconds, strict=True):
@@ -117,7 +118,7 @@ def _print_plan(plan: Plan, rerun: str, outputs: Path) -> None:
         total += duration if job.id in to_run else 0
         table.add_row(
             job.id, job.differing, job.state, "yes" if job.id in to_run else "", f"{parameter_count(config):,}",
-            str(dx or ""), f"{(carried(config) or 0) / dx:.0%}" if dx else "", _size(projection_bytes(config)),
+            str(dx or ""), f"{(carried(config) or 0) / dx:.0%}" if dx else "", _size(map_bytes(config)),
             _duration(duration),
         )  # fmt: skip
     console = Console(width=None if sys.stdout.isatty() else 400)

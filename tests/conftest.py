@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ DATASETS = {
     ),
 }  # fmt: skip
 MODELS = {
-    "baseline": ModelConfig(name="baseline", feedback="none", kind=None),
-    "pool": ModelConfig(name="pool", feedback="pool", kind=None),
-    "rmp": ModelConfig(name="rmp", feedback="projection", kind="dense"),
-    "projection": ModelConfig(name="projection", feedback="projection", kind="dense"),
+    "baseline": ModelConfig(name="baseline", feedback="none"),
+    "pool": ModelConfig(name="pool", feedback="pool"),
+    "rmp": ModelConfig(name="rmp", feedback="projection", kind="dense", scale="xavier"),
+    "projection": ModelConfig(name="projection", feedback="projection", kind="sparse", scale="xavier"),
 }
 
 
@@ -49,12 +50,13 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
             epochs=2, batch_size=64, test_batch_size=1000, lr=0.01, momentum=0.5, subset=None, log_interval=40
         )
         config = Config(
-            dataset=DATASETS[dataset], model=MODELS[model], dims=dims, train=train, seed=1, device="cpu", threads=1,
+            dataset=DATASETS[dataset], model=replace(MODELS[model]), dims=dims, train=train,
+            seed=1, device="cpu", threads=1,
             outputs=str(tmp_path / "outputs"), data_root=str(tmp_path / "data"),
         )  # fmt: skip
         for key, value in changes.items():
             part = next(
-                (part for part in (config, dims, train) if key in type(part).__slots__),
+                (part for part in (config, dims, train, config.model) if key in type(part).__slots__),
                 None,
             )
             assert part is not None, key

@@ -31,6 +31,7 @@ def test_all_that_changes_the_numbers_matters(make_config: MakeConfig) -> None:
     changes = [
         {"seed": 2}, {"epochs": 3}, {"lr": 0.02}, {"momentum": 0.9}, {"batch_size": 32}, {"test_batch_size": 500},
         {"subset": 100}, {"threads": 2}, {"hidden": 50}, {"model": "rmp"}, {"model": "projection"},
+        {"model": "projection", "kind": "kron"}, {"model": "projection", "scale": "jl"},
         {"dataset": "mnist"},
     ]  # fmt: skip
     signatures = [signature(make_config(**change)) for change in [{}, *changes]]
@@ -48,7 +49,8 @@ def test_run_id_reads_well(make_config: MakeConfig) -> None:
     config = make_config("mnist", "pool", seed=3)
     assert run_id(config) == f"mnist-pool-dx26-m31-n25-s3-{signature(config)[:8]}"
     assert run_id(make_config("mnist", "baseline")).startswith("mnist-baseline-s1-")
-    assert run_id(make_config("mnist", "projection")).startswith("mnist-projection-dense-dx26-s1-")
+    assert run_id(make_config("mnist", "projection")).startswith("mnist-projection-sparse-dx26-s1-")
+    assert run_id(make_config("mnist", "projection", scale="jl")).startswith("mnist-projection-sparse-jl-dx26-s1-")
     assert run_folder(config).parts[-2:] == ("runs", run_id(config))
 
 

@@ -3,11 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from weightnet.config import Config, parameter_count, projection_bytes, shape
+from weightnet.config import Config, parameter_count, shape
 from weightnet.estimate import estimate, probe, seconds_per_epoch, work
-from weightnet.feedback import ProjectionFeedback
 from weightnet.model import WeightNet
 
 MakeConfig = Callable[..., Config]
@@ -25,12 +23,6 @@ def test_sizes_are_the_models(make_config: MakeConfig, dataset: str, model: str)
     config = make_config(dataset, model)
     built = WeightNet(config)
     assert parameter_count(config) == sum(parameter.numel() for parameter in built.parameters())
-    P = built.feedback.P if isinstance(built.feedback, ProjectionFeedback) else torch.empty(0)
-    assert projection_bytes(config) == P.numel() * P.element_size()
-
-
-def test_p_of_cifar_takes_1_58_gb(make_config: MakeConfig) -> None:
-    assert projection_bytes(make_config("cifar", "rmp")) == 4 * 860_000 * 460
 
 
 def test_a_shape_is_shared_by_what_takes_the_same_time(make_config: MakeConfig) -> None:

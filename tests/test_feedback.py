@@ -22,7 +22,7 @@ def test_projection_by_hand() -> None:
     # b=2, a+dx=1, c=1: the row-by-row vector of [fc1.weight | fc2.weight transposed] is 1, 3, 2, 4
     weight1, weight2 = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0, 4.0]])
     P = torch.tensor([[1.0, 10, 100, 1000], [1, 0, 0, 0]])
-    assert ProjectionFeedback(P)(weight1, weight2).tolist() == [1 + 30 + 200 + 4000, 1]
+    assert ProjectionFeedback(2, "dense", {"P": P})(weight1, weight2).tolist() == [1 + 30 + 200 + 4000, 1]
 
 
 def test_dropped_rows_are_said(make_config: MakeConfig) -> None:

@@ -133,6 +133,7 @@ def test_an_impossible_model_is_refused(make_config: MakeConfig) -> None:
         ModelConfig(name="x", feedback="loop", kind=None),
         ModelConfig(name="x", feedback="projection", kind="spars"),
         ModelConfig(name="x", feedback="projection", kind=None),
+        ModelConfig(name="x", feedback="projection", kind="kron", scale="unit"),
     ):
         with pytest.raises(UserError, match="must be"):
             resolve(replace(config, model=model))

@@ -41,7 +41,6 @@ DEEDS = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hangs": lambda: time.sleep(60),
 }
-KINDS["sparse"] = KINDS["dense"]  # a second kind, to have an axis of the projection alone
 for _name, _deed in DEEDS.items():
     FEEDBACKS[_name] = lambda config, deed=_deed: BadFeedback(config.dims.dx, deed)
 """

@@ -40,8 +40,10 @@ class ModelConfig:
     name: str
     feedback: str
     """A key of `weightnet.feedback.FEEDBACKS`, or `none`."""
-    kind: str | None
+    kind: str | None = None
     """feedback=projection: a key of `weightnet.projection.KINDS`."""
+    scale: str | None = None
+    """feedback=projection: a key of `weightnet.projection.SCALES`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -112,7 +114,7 @@ def canonical(config: Config) -> dict[str, Any]:
     feedback = config.model.feedback
     kernels = {"none": ["hidden"], "pool": ["hidden", "dx", "m", "n"]}
     used_dims = kernels.get(feedback, ["hidden", "dx"])
-    used_model = ["name", "feedback"] + (["kind"] if feedback == "projection" else [])
+    used_model = ["name", "feedback"] + (["kind", "scale"] if feedback == "projection" else [])
     whole = asdict(config)
     return {
         "dataset": {key: whole["dataset"][key] for key in ("name", "shape", "mean", "std", "channels")},
@@ -157,19 +159,13 @@ def parameter_count(config: Config) -> int:
     return convolutions + hidden * (flat_features(dataset) + (config.dims.dx or 0) + 1) + dataset.classes * (hidden + 1)
 
 
-def projection_bytes(config: Config) -> int:
-    """Return the memory of P, (dx, D) float32 numbers, of a resolved config; 0 without a projection."""
-    if config.model.feedback != "projection":
-        return 0
-    dx, hidden = config.dims.dx or 0, config.dims.hidden or 0
-    return 4 * dx * (flat_features(config.dataset) + dx + config.dataset.classes) * hidden
-
-
 def run_id(config: Config) -> str:
     """Return the name of a resolved config's run folder: readable prefix, seed, signature."""
     form = canonical(config)
     sizes = [f"{key}{value}" for key, value in form["dims"].items() if key != "hidden"]
-    kind = [form["model"]["kind"]] if config.model.name == "projection" else []
+    kind = []
+    if config.model.name == "projection":
+        kind = [str(config.model.kind)] + ([] if config.model.scale == "xavier" else [str(config.model.scale)])
     prefix = "-".join([config.dataset.name, config.model.name, *kind, *sizes])
     return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from weightnet.config import Config, flat_features, parameter_count, projection_bytes, shape
+from weightnet.config import Config, flat_features, parameter_count, shape
 from weightnet.data import Split
 from weightnet.memory import keep_freed_memory
 from weightnet.model import WeightNet
+from weightnet.projection import map_bytes
 from weightnet.training import build_optimizer, evaluate, train_step
 
 
@@ -39,7 +40,7 @@ def work(config: Config) -> float:
     linear = (config.dims.hidden or 0) * (flat_features(dataset) + dataset.classes)
     examples = train.subset or dataset.examples[0]
     steps = examples / train.batch_size
-    per_step = projection_bytes(config) / 4 + parameter_count(config)
+    per_step = map_bytes(config) / 4 + parameter_count(config)
     return train.epochs * (3 * examples * (convolutions + linear) + steps * per_step)
 
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from weightnet import projection
 from weightnet.config import Config, flat_features
 from weightnet.matching import pooled_length
-from weightnet.projection import KINDS
-from weightnet.streams import stream
 
 
 class Feedback(nn.Module):
@@ -44,20 +43,22 @@ class PoolFeedback(Feedback):
 
 
 class ProjectionFeedback(Feedback):
-    """All weights of fc1 and fc2, times a fixed random matrix P (dx, D).
+    """All weights of fc1 and fc2 through a fixed random linear map.
 
-    P is a buffer that no state dict holds (1.58 GB for CIFAR-10): it is drawn anew from its stream.
+    The map's tensors are buffers that no state dict holds (1.58 GB for the dense one on CIFAR-10): they are drawn anew
+    from their stream.
     """
 
-    P: Tensor
-
-    def __init__(self, P: Tensor) -> None:
-        super().__init__(len(P))
-        self.register_buffer("P", P, persistent=False)
+    def __init__(self, dx: int, kind: str, tensors: projection.Tensors) -> None:
+        """Feed back through the map of `kind` that has these tensors."""
+        super().__init__(dx)
+        self.apply_map = projection.KINDS[kind].apply
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
         """Return `me` (dx,) for `fc1.weight` (b, a + dx) and `fc2.weight` (c, b), with D = (a + dx + c) b."""
-        return torch.mv(self.P, torch.cat((weight1, weight2.t()), dim=1).flatten())
+        return self.apply_map(torch.cat((weight1, weight2.t()), dim=1), **dict(self.named_buffers()))
 
 
 def _pool(config: Config) -> PoolFeedback:
@@ -67,10 +68,11 @@ def _pool(config: Config) -> PoolFeedback:
 
 
 def _projection(config: Config) -> ProjectionFeedback:
-    dx, hidden, kind = config.dims.dx, config.dims.hidden, config.model.kind
-    assert dx is not None and hidden is not None and kind is not None, "config is not resolved"
-    inputs = (flat_features(config.dataset) + dx + config.dataset.classes) * hidden
-    return ProjectionFeedback(KINDS[kind](dx, inputs, stream(config.seed, "projection")))
+    dx, hidden, kind, scale = config.dims.dx, config.dims.hidden, config.model.kind, config.model.scale
+    assert dx is not None and hidden is not None and kind is not None and scale is not None, "config is not resolved"
+    columns = flat_features(config.dataset) + dx + config.dataset.classes
+    tensors = projection.draw(kind, scale, rows=hidden, columns=columns, dx=dx, seed=config.seed)
+    return ProjectionFeedback(dx, kind, tensors)
 
 
 FEEDBACKS: dict[str, Callable[[Config], Feedback]] = {

@@ -1,27 +1,210 @@
-"""Random maps from the D weights to the dx numbers that are fed back."""
+"""Random linear maps from the weights to the dx numbers that are fed back.
+
+Each kind is a pair of functions: `draw` makes a map's tensors from a random stream, `apply` maps the weights, given as
+one matrix [fc1.weight | fc2.weight transposed] (b, a + dx + c) of D numbers, to `me` (dx,).
+
+Every kind keeps the norm in expectation, E |me|^2 = gain^2 |weights|^2, as a Johnson-Lindenstrauss map does, where the
+gain is that of `model.scale`. What each takes for CIFAR-10 is measured in docs/performance.md.
+"""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from weightnet.config import Config, flat_features
+from weightnet.streams import stream
+
+Tensors = dict[str, Tensor]
 
 
-def dense(dx: int, inputs: int, generator: torch.Generator) -> Tensor:
-    """Return the notebook's map: Xavier-uniform, every entry drawn.
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of random map."""
+
+    draw: Callable[[int, int, int, float, torch.Generator], Tensors]
+    """(rows, columns, dx, gain, generator) -> the map's tensors, for weights (rows, columns)."""
+    apply: Callable[..., Tensor]
+    """(weights, tensors by name) -> me (dx,)."""
+    numbers: Callable[[int, int, int], int]
+    """(rows, columns, dx) -> how many numbers of 4 bytes the map holds, about."""
+
+
+SCALES: dict[str, Callable[[int, int], float]] = {
+    "xavier": lambda dx, inputs: math.sqrt(2 * dx / (inputs + dx)),
+    "jl": lambda dx, inputs: 1.0,
+}
+"""`model.scale` -> gain, as a function of (dx, D).
+
+`xavier` gives every kind the variance of the notebook's dense P, 2 / (D + dx) an entry, so that `me` is as large as
+there. `jl` keeps the norm of the weights, as the literature on these maps has it: on CIFAR-10 that makes `me` 30 times
+as long, and a feedback of that length multiplies the learning rate of fc1's bias by 1 + |me|^2, about 200.
+"""
+
+
+def _draw_dense(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
+    """P (dx, D), every entry drawn, uniform: with the gain `xavier`, the notebook's Xavier-uniform (D, dx) transposed.
+
+    (dx, D) is twice as fast to apply as (D, dx).
+    """
+    bound = gain * math.sqrt(3 / dx)
+    return {"P": torch.empty(dx, rows * columns).uniform_(-bound, bound, generator=generator)}
+
+
+def _apply_dense(weights: Tensor, P: Tensor) -> Tensor:
+    return torch.mv(P, weights.flatten())
+
+
+def _draw_sparse(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
+    """Very sparse random projections: P. Li, T. Hastie, K. Church, KDD 2006.
+
+    Independent entries: zero, but with probability 1 / sqrt(D) plus or minus a constant. The distances from one
+    entry that is not zero to the next are geometric, so only those entries are drawn.
+    """
+    inputs = rows * columns
+    probability = 1 / math.sqrt(inputs)
+    entries = dx * inputs
+    expected = entries * probability
+    gaps = torch.empty(math.ceil(expected + 10 * math.sqrt(expected)) + 10, dtype=torch.float64)
+    positions = gaps.geometric_(probability, generator=generator).cumsum(0).long() - 1
+    positions = positions[positions < entries]
+    value = gain * math.sqrt(1 / (probability * dx))
+    signs = _signs(len(positions), generator)
+    return _by_output(positions // inputs, positions % inputs, value * signs, dx)
+
+
+def _draw_countsketch(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
+    """Count sketch: M. Charikar, K. Chen, M. Farach-Colton, ICALP 2002.
+
+    As a projection: K. Weinberger et al., Feature hashing for large scale multitask learning, ICML 2009. Every weight
+    is added to one output of its own choice, with a random sign.
+    """
+    inputs = rows * columns
+    outputs = torch.randint(dx, (inputs,), generator=generator)
+    return _by_output(outputs, torch.arange(inputs), gain * _signs(inputs, generator), dx)
+
+
+def _by_output(outputs: Tensor, inputs: Tensor, values: Tensor, dx: int) -> Tensors:
+    """Return the entries (output, input, value) of a sparse matrix as `index` and `value`, both (dx, most of a row).
+
+    Rows are filled up with zeros times the first weight: so a sum takes the same order every time, on any device.
+    """
+    order = outputs.argsort(stable=True)
+    outputs, inputs, values = outputs[order], inputs[order], values[order]
+    counts = outputs.bincount(minlength=dx)
+    column = torch.arange(len(outputs)) - (counts.cumsum(0) - counts)[outputs]
+    index = torch.zeros(dx, int(counts.max()), dtype=torch.int32)
+    value = torch.zeros(index.shape)
+    index[outputs, column] = inputs.int()
+    value[outputs, column] = values
+    return {"index": index, "value": value}
+
+
+def _apply_sparse(weights: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    return (weights.flatten().index_select(0, index.flatten()).view(index.shape) * value).sum(1)
+
+
+def _draw_kron(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
+    """A Gaussian matrix on either side of the weights, A (p, b) and B (a + dx + c, q), with p q = dx.
+
+    As a map of the D weights it is the Kronecker product of the two. Its distortion is that of a dense map plus a
+    part that grows with the share of the weights that is of low rank (`tests/test_projection.py` has the formula);
+    S. Ahle et al., SODA 2020, for such maps. p is the largest divisor of dx up to its root.
+    """
+    p, q = _sides(dx)
+    left = torch.randn(p, rows, generator=generator)
+    right = torch.randn(columns, q, generator=generator)
+    return {"left": left * (gain / math.sqrt(dx)), "right": right}
+
+
+def _sides(dx: int) -> tuple[int, int]:
+    p = max(divisor for divisor in range(1, math.isqrt(dx) + 1) if dx % divisor == 0)
+    return p, dx // p
+
+
+def _apply_kron(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    return (left @ (weights @ right)).flatten()
+
+
+def _draw_srht(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
+    """Subsampled randomised Hadamard transform: N. Ailon, B. Chazelle, SICOMP 2009; J. Tropp, AADA 2011.
+
+    Random signs, the Hadamard matrix of order N, the least power of two that is at least D, then dx of its N outputs.
+    H_N is the Kronecker product of three smaller Hadamard matrices. The first is needed at the chosen outputs alone.
+    """
+    inputs = rows * columns
+    exponent = max(3, (inputs - 1).bit_length())
+    third = exponent // 3
+    first, second, last = (hadamard(2**e) for e in (exponent - 2 * third, third, third))
+    chosen = torch.randperm(2**exponent, generator=generator)[:dx]
+    inner = len(second) * len(last)
+    return {
+        "signs": _signs(inputs, generator),
+        "second": second,
+        "last": last,
+        "column": chosen % inner,
+        "first": first[chosen // inner].t() * (gain / math.sqrt(dx)),
+    }
+
+
+def _apply_srht(weights: Tensor, signs: Tensor, first: Tensor, second: Tensor, last: Tensor, column: Tensor) -> Tensor:
+    size = len(first) * len(second) * len(last)
+    signed = weights.flatten() * signs
+    cube = functional.pad(signed, (0, size - len(signed))).view(len(first), len(second), len(last))
+    mixed = torch.matmul(second, cube @ last).view(len(first), -1)  # Hadamard matrices are symmetric
+    return (mixed.index_select(1, column) * first).sum(0)
+
+
+def hadamard(order: int) -> Tensor:
+    """Return the Hadamard matrix (order, order) of ones and minus ones, Sylvester's; `order` is a power of two."""
+    matrix = torch.ones(1, 1)
+    while len(matrix) < order:
+        matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), matrix)
+    return matrix
+
+
+def _signs(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(2, (count,), generator=generator).float() * 2 - 1
+
+
+KINDS: dict[str, Kind] = {
+    "dense": Kind(_draw_dense, _apply_dense, lambda rows, columns, dx: dx * rows * columns),
+    "sparse": Kind(_draw_sparse, _apply_sparse, lambda rows, columns, dx: 2 * dx * math.isqrt(rows * columns)),
+    "kron": Kind(_draw_kron, _apply_kron, lambda rows, columns, dx: _sides(dx)[0] * rows + _sides(dx)[1] * columns),
+    "srht": Kind(_draw_srht, _apply_srht, lambda rows, columns, dx: rows * columns + dx * math.isqrt(rows * columns)),
+    "countsketch": Kind(_draw_countsketch, _apply_sparse, lambda rows, columns, dx: 2 * rows * columns),
+}
+"""`model.kind` -> the map."""
+
+_held: dict[tuple[object, ...], Tensors] = {}
+
+
+def draw(kind: str, scale: str, *, rows: int, columns: int, dx: int, seed: int) -> Tensors:
+    """Return the tensors of the map of a seed; asked again for the last one, the same tensors: the dense P is large.
 
     Args:
+        kind: a key of `KINDS`.
+        scale: a key of `SCALES`.
+        rows: of the weights, b.
+        columns: of the weights, a + dx + c.
         dx: length of the result.
-        inputs: D, number of weights.
-        generator: a CPU generator.
-
-    Returns:
-        P (dx, D) float32, the notebook's (D, dx) transposed: twice as fast to apply. Memory: 4 dx D bytes,
-        1.58 GB for CIFAR-10.
+        seed: of the run.
     """
-    bound = math.sqrt(6 / (inputs + dx))
-    return torch.empty(dx, inputs).uniform_(-bound, bound, generator=generator)
+    key = (kind, scale, rows, columns, dx, seed)
+    if key not in _held:
+        _held.clear()  # first, so that there is never more than one
+        gain = SCALES[scale](dx, rows * columns)
+        _held[key] = KINDS[kind].draw(rows, columns, dx, gain, stream(seed, f"projection/{kind}"))
+    return _held[key]
 
 
-KINDS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {"dense": dense}
-"""`model.kind` -> function of (dx, D, generator) that returns P (dx, D)."""
+def map_bytes(config: Config) -> int:
+    """Return the memory of a resolved config's map, about, in bytes; 0 without a projection."""
+    dx, hidden, kind = config.dims.dx, config.dims.hidden, config.model.kind
+    if config.model.feedback != "projection" or kind is None:
+        return 0
+    assert dx is not None and hidden is not None, "config is not resolved"
+    return 4 * KINDS[kind].numbers(hidden, flat_features(config.dataset) + dx + config.dataset.classes, dx)

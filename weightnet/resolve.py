@@ -103,14 +103,17 @@ def _dataset_mistakes(config: Config) -> list[str]:
 
 def _model_mistakes(model: ModelConfig) -> list[str]:
     from weightnet.feedback import FEEDBACKS  # here, because they import torch, which takes seconds
-    from weightnet.projection import KINDS
+    from weightnet.projection import KINDS, SCALES
 
     if model.feedback not in ("none", *FEEDBACKS):
         return [f"model.feedback={model.feedback}: must be one of none, {', '.join(FEEDBACKS)}"]
     if model.feedback == "projection" and model.kind not in KINDS:
         return [f"model.kind={model.kind}: must be one of {', '.join(KINDS)}"]
-    if model.name == "rmp" and model.kind != "dense":
-        return [f"model=rmp is the notebook's dense projection; use model=projection for model.kind={model.kind}"]
+    if model.feedback == "projection" and model.scale not in SCALES:
+        return [f"model.scale={model.scale}: must be one of {', '.join(SCALES)}"]
+    if model.name == "rmp" and (model.kind, model.scale) != ("dense", "xavier"):
+        asked = f"model.kind={model.kind} model.scale={model.scale}"
+        return [f"model=rmp is the notebook's dense Xavier projection; use model=projection for {asked}"]
     return []
 
 
