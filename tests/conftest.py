@@ -47,7 +47,14 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
     def make(dataset: str = "digits", model: str = "pool", *, resolved: bool = True, **changes: object) -> Config:
         dims = DimsConfig(rule="published", dx=None, m=None, n=None, hidden=None)
         train = TrainConfig(
-            epochs=2, batch_size=64, test_batch_size=1000, lr=0.01, momentum=0.5, subset=None, log_interval=40
+            epochs=2,
+            batch_size=64,
+            test_batch_size=1000,
+            lr=0.01,
+            momentum=0.5,
+            subset=None,
+            precision="float32",
+            log_interval=40,
         )
         config = Config(
             dataset=DATASETS[dataset], model=replace(MODELS[model]), dims=dims, train=train,

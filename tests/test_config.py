@@ -30,7 +30,8 @@ def test_paths_and_logging_do_not_matter(make_config: MakeConfig) -> None:
 def test_all_that_changes_the_numbers_matters(make_config: MakeConfig) -> None:
     changes = [
         {"seed": 2}, {"epochs": 3}, {"lr": 0.02}, {"momentum": 0.9}, {"batch_size": 32}, {"test_batch_size": 500},
-        {"subset": 100}, {"threads": 2}, {"hidden": 50}, {"model": "rmp"}, {"model": "projection"},
+        {"subset": 100}, {"precision": "bf16"}, {"threads": 2}, {"hidden": 50}, {"model": "rmp"},
+        {"model": "projection"},
         {"model": "projection", "kind": "kron"}, {"model": "projection", "scale": "jl"},
         {"dataset": "mnist"},
     ]  # fmt: skip

@@ -83,6 +83,20 @@ def test_training_follows_the_notebooks_loop(make_config: MakeConfig, model_name
         torch.testing.assert_close(loss, expected.detach(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(("dataset", "model_name"), [("mnist", "pool"), ("cifar", "pool"), ("mnist", "projection")])
+def test_bf16_is_near_float32(make_config: MakeConfig, dataset: str, model_name: str) -> None:
+    images, labels = batch(make_config(dataset))
+    exact, rounded = (
+        WeightNet(make_config(dataset, model_name, precision=precision)) for precision in ("float32", "bf16")
+    )
+    logits = rounded(images)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, exact(images), rtol=0.05, atol=0.05)
+    assert not torch.equal(logits, exact(images))
+    functional.cross_entropy(logits, labels).backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in rounded.parameters())
+
+
 @pytest.mark.parametrize("model_name", ["pool", "rmp"])
 def test_no_gradient_flows_through_the_feedback(make_config: MakeConfig, model_name: str) -> None:
     model = WeightNet(make_config("mnist", model_name))

@@ -103,9 +103,10 @@ def test_arms_of_one_seed_see_the_same_batches(make_config: MakeConfig, data: Da
         config = make_config(model=name, epochs=1)
         model = WeightNet(config)
         inputs: list[torch.Tensor] = []
-        model.conv1.register_forward_hook(lambda module, args, output, inputs=inputs: inputs.append(args[0].clone()))
+        model.register_forward_hook(lambda module, args, output, inputs=inputs: inputs.append(args[0].clone()))
         list(fit(model, build_optimizer(model, config.train), data, config.train, seed=1))
         seen[name] = inputs
+    assert len(seen["pool"]) == 4  # three batches and the test split
     assert all(torch.equal(a, b) for a, b in zip(seen["baseline"], seen["pool"], strict=True))
 
 

@@ -73,6 +73,8 @@ class TrainConfig:
     momentum: float
     subset: int | None
     """Train on this many examples, drawn once by a stream of their own. None: on all."""
+    precision: str
+    """`float32`, or `bf16`: convolutions and linear layers compute in bfloat16, parameters and `me` stay float32."""
     log_interval: int
     """Steps between two rows of steps.csv."""
 

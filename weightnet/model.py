@@ -33,6 +33,7 @@ class WeightNet(nn.Module):
         image_channels, (first, second) = config.dataset.shape[0], config.dataset.channels
         hidden, features = config.dims.hidden, flat_features(config.dataset)
         assert hidden is not None, "config is not resolved"
+        self.precision = config.train.precision
         self.conv1 = skip_init(nn.Conv2d, image_channels, first, 5)
         self.conv2 = skip_init(nn.Conv2d, first, second, 5)
         self.fc1 = skip_init(nn.Linear, features, hidden)
@@ -77,6 +78,12 @@ class WeightNet(nn.Module):
             me: the feedback vector (dx,), where the weights do not change between calls; computed if not given.
         """
         me = self.me() if me is None else me
+        if self.precision == "float32":
+            return self._logits(images, me)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
+            return self._logits(images, me).float()
+
+    def _logits(self, images: Tensor, me: Tensor | None) -> Tensor:
         x = pooled_convolution(images, self.conv1.weight, self.conv1.bias)
         x = pooled_convolution(x, self.conv2.weight, self.conv2.bias)
         bias: Tensor = self.fc1.bias

@@ -32,6 +32,7 @@ A feedback without kernels that is not named here takes those of `projection`.
 
 RULES = ("published", "controlled", "auto")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bf16")
 
 
 def resolve(config: Config) -> Config:
@@ -76,6 +77,8 @@ def mistakes(config: Config) -> list[str]:
         wrong.append(f"train.momentum={train.momentum}: must be at least 0 and less than 1")
     if config.device not in DEVICES:
         wrong.append(f"device={config.device}: must be one of {', '.join(DEVICES)}")
+    if train.precision not in PRECISIONS:
+        wrong.append(f"train.precision={train.precision}: must be one of {', '.join(PRECISIONS)}")
     if dims.rule not in RULES:
         wrong.append(f"dims.rule={dims.rule}: must be one of {', '.join(RULES)}")
     if not config.outputs:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from weightnet.config import TrainConfig
+from weightnet.cuda_graph import GraphedStep, Step
 from weightnet.data import Dataset, Split, batches
 from weightnet.model import WeightNet
 from weightnet.streams import stream
@@ -57,6 +59,7 @@ def fit(
     Between two results, the state of model and optimiser is all that a resumed run needs: the order of the data
     depends on the seed and the epoch alone.
     """
+    step_on = _step(model, optimizer, data.train, config.batch_size)
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
         step = (epoch - 1) * -(-len(data.train) // config.batch_size)
@@ -64,7 +67,7 @@ def fit(
         losses, sizes = [], []
         model.train()
         for images, labels in batches(data.train, config.batch_size, generator):
-            loss = train_step(model, optimizer, images, labels)
+            loss = step_on(images, labels)
             step += 1
             losses.append(loss)
             sizes.append(len(labels))
@@ -82,6 +85,15 @@ def fit(
             seconds=time.perf_counter() - start,
             step_losses=[(s, float(trace[s - first])) for s in range(first, step + 1) if s % config.log_interval == 0],
         )
+
+
+def _step(model: WeightNet, optimizer: torch.optim.Optimizer, split: Split, batch_size: int) -> Step:
+    """Return `train_step` for batches of the split: on CUDA all but a last short one replay a graph."""
+    eager = partial(train_step, model, optimizer)
+    if split.labels.device.type != "cuda" or len(split) < batch_size:
+        return eager
+    graphed = GraphedStep(eager, optimizer, split.images[:batch_size], split.labels[:batch_size])
+    return lambda images, labels: (graphed if len(labels) == batch_size else eager)(images, labels)
 
 
 def train_step(model: WeightNet, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
