@@ -139,5 +139,10 @@ def test_an_impossible_model_is_refused(make_config: MakeConfig) -> None:
             resolve(replace(config, model=model))
 
 
+def test_what_a_model_does_not_use_is_cleared(make_config: MakeConfig) -> None:
+    model = make_config(model="baseline", kind="kron", scale="jl").model
+    assert (model.kind, model.scale) == (None, None)
+
+
 def test_auto_device_is_decided(make_config: MakeConfig) -> None:
     assert make_config(device="auto").device in ("cpu", "cuda")

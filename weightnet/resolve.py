@@ -45,7 +45,10 @@ def resolve(config: Config) -> Config:
     wrong = mistakes(config)
     if wrong:
         raise UserError("; ".join(wrong))
-    return replace(config, dims=_resolve_dims(config), device=_resolve_device(config.device))
+    model = config.model
+    if model.feedback != "projection":
+        model = replace(model, kind=None, scale=None)
+    return replace(config, model=model, dims=_resolve_dims(config), device=_resolve_device(config.device))
 
 
 def mistakes(config: Config) -> list[str]:
