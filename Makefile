@@ -1,10 +1,11 @@
 # make demo   three arms on the bundled digits, then a table and a figure (installs what it needs)
 # make test   the tests                                                   (installs what they need)
+# make bench  ours, the notebook's loop and Lightning side by side; 20 minutes (installs what it needs)
 # make check  lint, types and tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format clean help
+.PHONY: demo test bench check format clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -13,6 +14,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -38,6 +42,10 @@ format: .venv/installed-dev
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	@echo "installing into .venv; torch is large, the first time takes some minutes"
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@ .venv/installed
+
+.venv/installed-bench: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	@touch $@ .venv/installed
 
 clean:

@@ -102,7 +102,8 @@ def _figure(experiment: Experiment, epochs: pd.DataFrame) -> Figure:
     ax = learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(models), ax=figure.subplots())
     titles = [DATASET_TITLES.get(dataset, dataset) for dataset in experiment.datasets]
     interval = ": mean and 95% t-interval over seeds" if counts.max() > 1 else ""
-    ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=textwrap.fill(f"{', '.join(titles + experiment.variant)}{interval}", 60))
+    title = textwrap.fill(f"{', '.join(titles + experiment.variant)}{interval}", 60)
+    ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=title)
     ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
     ax.set_xlim(0.5, summary["epoch"].max() + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
