@@ -16,7 +16,8 @@ SHOWN = {
 """Config keys that every table shows -> the column's heading."""
 
 OPTIONAL = [
-    "dataset.channels", "dataset.mean", "dataset.std", "model.kind", "train.batch_size", "train.test_batch_size",
+    "dataset.channels", "dataset.mean", "dataset.std", "model.kind", "model.scale", "train.precision",
+    "train.batch_size", "train.test_batch_size",
     "train.lr", "train.momentum", "train.subset", "device", "threads",
 ]  # fmt: skip
 """Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
