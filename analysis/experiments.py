@@ -11,7 +11,13 @@ from analysis.load import flat
 from cli.compose import CONF, composer, expand
 from weightnet.config import Config, arm, canonical
 
-MODEL_LABELS = {"baseline": "without feedback", "pool": "pool", "rmp": "random projection"}
+MODEL_LABELS = {
+    "baseline": "without feedback",
+    "rmp": "random projection",
+    "wide": "without feedback, wide",
+    "fixed_noise": "fixed noise",
+    "bias_lr": "bias learning rate",
+}
 
 
 @dataclass(frozen=True, slots=True)

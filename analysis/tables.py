@@ -18,7 +18,7 @@ SHOWN = {
 OPTIONAL = [
     "dataset.channels", "dataset.mean", "dataset.std", "model.kind", "model.scale", "train.precision",
     "train.batch_size", "train.test_batch_size",
-    "train.lr", "train.momentum", "train.subset", "device", "threads",
+    "train.lr", "train.momentum", "train.subset", "eval.feedback", "device", "threads",
 ]  # fmt: skip
 """Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
 

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from weightnet.config import Config, DatasetConfig, DimsConfig, ModelConfig, TrainConfig
+from weightnet.config import Config, DatasetConfig, DimsConfig, EvalConfig, ModelConfig, TrainConfig
 from weightnet.errors import UserError
 from weightnet.resolve import resolve
 
@@ -186,5 +186,11 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _build(plain: dict[str, Any]) -> Config:
-    parts = {"dataset": DatasetConfig, "model": ModelConfig, "dims": DimsConfig, "train": TrainConfig}
+    parts = {
+        "dataset": DatasetConfig,
+        "model": ModelConfig,
+        "dims": DimsConfig,
+        "train": TrainConfig,
+        "eval": EvalConfig,
+    }
     return Config(**{key: parts[key](**value) if key in parts else value for key, value in plain.items()})

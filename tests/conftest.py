@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from weightnet.config import Config, DatasetConfig, DimsConfig, ModelConfig, TrainConfig
+from weightnet.config import Config, DatasetConfig, DimsConfig, EvalConfig, ModelConfig, TrainConfig
 from weightnet.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,11 +27,14 @@ DATASETS = {
         examples=[1438, 359], mean=[0.3], std=[0.3], channels=[5, 10], hidden=50, epochs=2
     ),
 }  # fmt: skip
+CONTROLS = ("constant", "ones", "noise", "fixed_noise", "shuffled", "foreign", "bias_lr")
 MODELS = {
     "baseline": ModelConfig(name="baseline", feedback="none"),
     "pool": ModelConfig(name="pool", feedback="pool"),
     "rmp": ModelConfig(name="rmp", feedback="projection", kind="dense", scale="xavier"),
     "projection": ModelConfig(name="projection", feedback="projection", kind="sparse", scale="xavier"),
+    "wide": ModelConfig(name="wide", feedback="none", parameters_of="pool"),
+    **{name: ModelConfig(name=name, feedback=name) for name in CONTROLS},
 }
 
 
@@ -44,7 +47,14 @@ def one_thread() -> None:
 def make_config(tmp_path: Path) -> Callable[..., Config]:
     """Return a builder of configs, resolved unless asked otherwise; what is not given is the default of conf/."""
 
-    def make(dataset: str = "digits", model: str = "pool", *, resolved: bool = True, **changes: object) -> Config:
+    def make(
+        dataset: str = "digits",
+        model: str = "pool",
+        *,
+        resolved: bool = True,
+        test_feedback: str = "live",
+        **changes: object,
+    ) -> Config:
         dims = DimsConfig(rule="published", dx=None, m=None, n=None, hidden=None)
         train = TrainConfig(
             epochs=2,
@@ -58,6 +68,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         )
         config = Config(
             dataset=DATASETS[dataset], model=replace(MODELS[model]), dims=dims, train=train,
+            eval=EvalConfig(feedback=test_feedback),
             seed=1, device="cpu", threads=1,
             outputs=str(tmp_path / "outputs"), data_root=str(tmp_path / "data"),
         )  # fmt: skip

@@ -35,7 +35,7 @@ def test_the_groups_are_those_of_the_design() -> None:
 def test_every_combination_of_files_composes(dataset: str, model: str, dims: str) -> None:
     config = to_config(compose("config", [f"dataset={dataset}", f"model={model}", f"dims={dims}"]))
     assert (config.dataset.name, config.model.name, config.dims.rule) == (dataset, model, dims)
-    assert config.dims.hidden and (config.dims.dx or model == "baseline")
+    assert config.dims.hidden and (config.dims.dx or config.model.feedback == "none")
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -39,11 +39,18 @@ class ModelConfig:
 
     name: str
     feedback: str
-    """A key of `weightnet.feedback.FEEDBACKS`, or `none`."""
+    """A key of `weightnet.feedback.FEEDBACKS`; `none`; or `bias_lr`: none, but fc1's bias has 1 + |me|^2 times the
+    learning rate, with me the pool feedback of the initial weights."""
     kind: str | None = None
     """feedback=projection: a key of `weightnet.projection.KINDS`."""
     scale: str | None = None
     """feedback=projection: a key of `weightnet.projection.SCALES`."""
+    parameters_of: str | None = None
+    """feedback=none: widen fc1 until there are at least as many parameters as with this feedback."""
+
+
+POOLED = ("pool", "constant", "shuffled", "foreign", "noise", "fixed_noise", "ones", "bias_lr")
+"""The feedbacks that have the dimensions of `pool`: itself and its controls."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,6 +87,14 @@ class TrainConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class EvalConfig:
+    """Of evaluation on the test split."""
+
+    feedback: str
+    """`live`: of the weights as they are; `zero`: zeros; `frozen`: of the initial weights."""
+
+
+@dataclass(kw_only=True, slots=True)
 class Config:
     """One run."""
 
@@ -87,6 +102,7 @@ class Config:
     model: ModelConfig
     dims: DimsConfig
     train: TrainConfig
+    eval: EvalConfig
     seed: int
     device: str
     """`auto`, `cpu` or `cuda`."""
@@ -114,8 +130,9 @@ def canonical(config: Config) -> dict[str, Any]:
     out: equal runs have equal canonical forms.
     """
     feedback = config.model.feedback
-    kernels = {"none": ["hidden"], "pool": ["hidden", "dx", "m", "n"]}
-    used_dims = kernels.get(feedback, ["hidden", "dx"])
+    used_dims = ["hidden"]
+    if feedback != "none":
+        used_dims += ["dx", "m", "n"] if feedback in POOLED and feedback != "ones" else ["dx"]
     used_model = ["name", "feedback"] + (["kind", "scale"] if feedback == "projection" else [])
     whole = asdict(config)
     return {
@@ -123,6 +140,7 @@ def canonical(config: Config) -> dict[str, Any]:
         "model": {key: whole["model"][key] for key in used_model},
         "dims": {key: whole["dims"][key] for key in used_dims},
         "train": {key: value for key, value in whole["train"].items() if key != "log_interval"},
+        "eval": whole["eval"] if fed_back(config) else {},
         "seed": config.seed,
         "device": config.device,
         "threads": config.threads,
@@ -153,12 +171,17 @@ def shape(config: Config) -> str:
     return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
 
 
+def fed_back(config: Config) -> int:
+    """Return how many numbers a resolved config's network is fed back."""
+    return 0 if config.model.feedback in ("none", "bias_lr") else config.dims.dx or 0
+
+
 def parameter_count(config: Config) -> int:
     """Return the number of trained parameters of a resolved config's network."""
     dataset, hidden = config.dataset, config.dims.hidden or 0
     (first, second), image_channels = dataset.channels, dataset.shape[0]
     convolutions = first * (25 * image_channels + 1) + second * (25 * first + 1)
-    return convolutions + hidden * (flat_features(dataset) + (config.dims.dx or 0) + 1) + dataset.classes * (hidden + 1)
+    return convolutions + hidden * (flat_features(dataset) + fed_back(config) + 1) + dataset.classes * (hidden + 1)
 
 
 def run_id(config: Config) -> str:
@@ -168,6 +191,8 @@ def run_id(config: Config) -> str:
     kind = []
     if config.model.name == "projection":
         kind = [str(config.model.kind)] + ([] if config.model.scale == "xavier" else [str(config.model.scale)])
+    if form["eval"].get("feedback", "live") != "live":
+        kind.append(f"test_{config.eval.feedback}")
     prefix = "-".join([config.dataset.name, config.model.name, *kind, *sizes])
     return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
 

@@ -1,6 +1,5 @@
 """The conv net, and the one place where its own weights enter."""
 
-import math
 from typing import cast
 
 import torch
@@ -10,8 +9,8 @@ from torch.nn.utils import skip_init
 
 from weightnet.config import Config, flat_features
 from weightnet.convolution import pooled_convolution
-from weightnet.feedback import FEEDBACKS, Feedback
-from weightnet.streams import stream
+from weightnet.feedback import FEEDBACKS, Feedback, initial_me
+from weightnet.streams import initial
 
 
 class WeightNet(nn.Module):
@@ -40,27 +39,34 @@ class WeightNet(nn.Module):
         self.fc2 = skip_init(nn.Linear, hidden, config.dataset.classes)
         self.feedback: Feedback | None = None
         self.feedback_weight: nn.Parameter | None = None
-        if config.model.feedback != "none":
+        self.bias_lr = 1.0  # times the learning rate: that of fc1's bias
+        if config.model.feedback == "bias_lr":
+            self.bias_lr += float(initial_me(config).square().sum())
+        elif config.model.feedback != "none":
             self.feedback = FEEDBACKS[config.model.feedback](config)
             self.feedback_weight = nn.Parameter(torch.empty(hidden, self.feedback.dx))
         self._initialise(config.seed)
+        self.test_feedback = config.eval.feedback
+        self.initial_me: Tensor
+        self.register_buffer("initial_me", self.me() if self.test_feedback != "live" else None, persistent=False)
         self.to(memory_format=torch.channels_last)  # of the convolutions: on a CPU, max-pooling is several times faster
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Draw every parameter from a stream of its own, uniform within 1/sqrt(fan-in), torch's default.
+        """Draw every parameter from a stream of its own.
 
         The fan-in of `feedback_weight` is a + dx, as in the notebook. That of fc1 is a, with or without feedback:
         so arms of one seed start from the same shared parameters.
         """
         for layer_name, layer in self.named_children():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                bound = 1 / math.sqrt(layer.weight[0].numel())
+                fan_in = layer.weight[0].numel()
                 for name, parameter in layer.named_parameters():
-                    parameter.uniform_(-bound, bound, generator=stream(seed, f"parameters/{layer_name}.{name}"))
+                    parameter.copy_(initial(seed, f"{layer_name}.{name}", parameter.shape, fan_in=fan_in))
         if self.feedback_weight is not None:
-            bound = 1 / math.sqrt(self.fc1.in_features + self.feedback_weight.shape[1])
-            self.feedback_weight.uniform_(-bound, bound, generator=stream(seed, "parameters/feedback_weight"))
+            fan_in = self.fc1.in_features + self.feedback_weight.shape[1]
+            shape = self.feedback_weight.shape
+            self.feedback_weight.copy_(initial(seed, "feedback_weight", shape, fan_in=fan_in))
 
     @torch.no_grad()
     def me(self) -> Tensor | None:
@@ -69,6 +75,13 @@ class WeightNet(nn.Module):
             return None
         weight1 = torch.cat((self.fc1.weight, self.feedback_weight), dim=1)
         return cast(Tensor, self.feedback(weight1, self.fc2.weight))
+
+    @torch.no_grad()
+    def test_me(self) -> Tensor | None:
+        """Return the feedback vector (dx,) for evaluation, by `eval.feedback`; None without feedback."""
+        if self.feedback is None or self.test_feedback == "live":
+            return self.me()
+        return torch.zeros_like(self.initial_me) if self.test_feedback == "zero" else self.initial_me
 
     def forward(self, images: Tensor, me: Tensor | None = None) -> Tensor:
         """Return the logits (N, classes) of images (N, C, H, W).

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from weightnet import matching
-from weightnet.config import Config, DimsConfig, ModelConfig, flat_features
+from weightnet.config import POOLED, Config, DimsConfig, ModelConfig, flat_features, parameter_count
 from weightnet.errors import UserError
 
 _SMALL = {
@@ -33,6 +33,7 @@ A feedback without kernels that is not named here takes those of `projection`.
 RULES = ("published", "controlled", "auto")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bf16")
+EVAL_FEEDBACKS = ("live", "zero", "frozen")
 
 
 def resolve(config: Config) -> Config:
@@ -80,6 +81,8 @@ def mistakes(config: Config) -> list[str]:
         wrong.append(f"train.momentum={train.momentum}: must be at least 0 and less than 1")
     if config.device not in DEVICES:
         wrong.append(f"device={config.device}: must be one of {', '.join(DEVICES)}")
+    if config.eval.feedback not in EVAL_FEEDBACKS:
+        wrong.append(f"eval.feedback={config.eval.feedback}: must be one of {', '.join(EVAL_FEEDBACKS)}")
     if train.precision not in PRECISIONS:
         wrong.append(f"train.precision={train.precision}: must be one of {', '.join(PRECISIONS)}")
     if dims.rule not in RULES:
@@ -111,8 +114,10 @@ def _model_mistakes(model: ModelConfig) -> list[str]:
     from weightnet.feedback import FEEDBACKS  # here, because they import torch, which takes seconds
     from weightnet.projection import KINDS, SCALES
 
-    if model.feedback not in ("none", *FEEDBACKS):
-        return [f"model.feedback={model.feedback}: must be one of none, {', '.join(FEEDBACKS)}"]
+    if model.feedback not in ("none", "bias_lr", *FEEDBACKS):
+        return [f"model.feedback={model.feedback}: must be one of none, bias_lr, {', '.join(FEEDBACKS)}"]
+    if model.parameters_of is not None and (model.feedback != "none" or model.parameters_of not in POOLED):
+        return [f"model.parameters_of={model.parameters_of}: takes model.feedback=none and one of {', '.join(POOLED)}"]
     if model.feedback == "projection" and model.kind not in KINDS:
         return [f"model.kind={model.kind}: must be one of {', '.join(KINDS)}"]
     if model.feedback == "projection" and model.scale not in SCALES:
@@ -141,8 +146,10 @@ def _resolve_dims(config: Config) -> DimsConfig:
     hidden = asked.hidden or by_rule.hidden
     assert hidden is not None
     if feedback == "none":
+        if config.model.parameters_of and asked.hidden is None:
+            hidden = _widened(config, config.model.parameters_of)
         return replace(asked, dx=0, m=None, n=None, hidden=hidden)
-    if feedback != "pool":
+    if feedback not in POOLED:
         dx = asked.dx or by_rule.dx or _choose(config, replace(asked, m=None, n=None), hidden).dx
         return replace(asked, dx=dx, m=None, n=None, hidden=hidden)
     dims = replace(asked, dx=asked.dx or by_rule.dx, m=asked.m or by_rule.m, n=asked.n or by_rule.n, hidden=hidden)
@@ -153,11 +160,22 @@ def _resolve_dims(config: Config) -> DimsConfig:
     return dims
 
 
+def _widened(config: Config, feedback: str) -> int:
+    """Return the least hidden width that has as many parameters without feedback as the config's network with it."""
+    model = ModelConfig(name=feedback, feedback=feedback)
+    with_it = replace(config, model=model, dims=_resolve_dims(replace(config, model=model)))
+    dims = replace(config.dims, dx=0, hidden=with_it.dims.hidden)
+    while parameter_count(replace(config, dims=dims)) < parameter_count(with_it):
+        dims.hidden = (dims.hidden or 0) + 1
+    return dims.hidden or 0
+
+
 def _by_rule(config: Config) -> DimsConfig:
     """Return the dimensions that the rule names; those that the solver is to pick are None."""
     dataset, rule, feedback = config.dataset, config.dims.rule, config.model.feedback
     rows = PUBLISHED.get(dataset.name)
-    published = rows.get(feedback, rows["projection"]) if rows else None
+    key = "pool" if feedback in POOLED else feedback if feedback == "none" else "projection"
+    published = rows[key] if rows else None
     if rule == "published":
         if published is None:
             raise UserError(

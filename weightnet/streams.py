@@ -1,8 +1,10 @@
 """Independent random streams, one for each use of chance."""
 
 import hashlib
+import math
 
 import torch
+from torch import Tensor
 
 
 def stream(seed: int, name: str) -> torch.Generator:
@@ -14,3 +16,9 @@ def stream(seed: int, name: str) -> torch.Generator:
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def initial(seed: int, name: str, shape: tuple[int, ...], *, fan_in: int) -> Tensor:
+    """Return the initial value of a parameter: uniform within 1 / sqrt(fan-in), torch's default."""
+    bound = 1 / math.sqrt(fan_in)
+    return torch.empty(shape).uniform_(-bound, bound, generator=stream(seed, f"parameters/{name}"))

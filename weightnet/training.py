@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,8 +41,16 @@ class EpochResult:
 
 
 def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:
-    """Return the notebook's optimiser."""
-    return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, fused=True)
+    """Return the notebook's optimiser; with model=bias_lr, fc1's bias has a learning rate of its own."""
+    parameters = list(model.parameters())
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if model.bias_lr != 1:
+        bias = model.fc1.bias
+        groups = [
+            {"params": [p for p in parameters if p is not bias]},
+            {"params": [bias], "lr": config.lr * model.bias_lr},
+        ]
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
 
 
 def fit(
@@ -90,7 +99,8 @@ def fit(
 def _step(model: WeightNet, optimizer: torch.optim.Optimizer, split: Split, batch_size: int) -> Step:
     """Return `train_step` for batches of the split: on CUDA all but a last short one replay a graph."""
     eager = partial(train_step, model, optimizer)
-    if split.labels.device.type != "cuda" or len(split) < batch_size:
+    redrawn = model.feedback is not None and model.feedback.redrawn  # on the CPU: nothing that a graph could replay
+    if split.labels.device.type != "cuda" or len(split) < batch_size or redrawn:
         return eager
     graphed = GraphedStep(eager, optimizer, split.images[:batch_size], split.labels[:batch_size])
     return lambda images, labels: (graphed if len(labels) == batch_size else eager)(images, labels)
@@ -109,7 +119,7 @@ def train_step(model: WeightNet, optimizer: torch.optim.Optimizer, images: Tenso
 def evaluate(model: WeightNet, split: Split, batch_size: int) -> tuple[float, float]:
     """Return the mean loss in nats and the accuracy in [0, 1]; the feedback vector is computed once."""
     model.eval()
-    me = model.me()
+    me = model.test_me()
     device = split.labels.device
     loss, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
