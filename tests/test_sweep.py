@@ -183,7 +183,7 @@ def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["id", "differs", "in", "state", "runs", "parameters", "dx", "dw/dx", "P", "time"]
+    assert lines[0].split() == ["id", "differs", "in", "state", "runs", "parameters", "dx", "dw/dx", "map", "time"]
     assert sum(line.startswith("digits-") for line in lines) == 4
     assert "4 runs: 4 missing, 2 of the combinations equal to another; 4 to run" in done.stdout
     assert "nothing was run" in done.stdout and not (tmp_path / "outputs").exists()
