@@ -4,13 +4,13 @@ import argparse
 import signal
 from collections.abc import Sequence
 
-from analysis import tables
+from analysis import stats, tables
 from analysis.experiments import experiment_names, load_experiment
 from analysis.figures import draw, report_skipped, select
-from analysis.load import load_runs
+from analysis.load import load_runs, refuse_mixture
 from analysis.status import show
 from cli.mistakes import plainly
-from weightnet.errors import RunFailed
+from weightnet.errors import RunFailed, UserError
 
 FORMATS = {
     "text": tables.to_text,
@@ -27,10 +27,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--outputs", default="outputs", metavar="DIR", help="root of all output (default outputs)")
+    runs = argparse.ArgumentParser(add_help=False)
+    runs.add_argument("--mixed", action="store_true", help="compare runs of different code or versions all the same")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     figures = commands.add_parser(
-        "figures", parents=[common], help="draw experiments: PNG and SVG in <outputs>/figures",
+        "figures", parents=[common, runs], help="draw experiments: PNG and SVG in <outputs>/figures",
         description="Draw experiments from their finished and running runs, all seeds that there are.",
         epilog="example: python -m analysis figures fig1 fig3 train.epochs=1",
     )  # fmt: skip
@@ -42,13 +44,21 @@ def _parser() -> argparse.ArgumentParser:
     figures.set_defaults(command=_figures)
 
     table = commands.add_parser(
-        "table", parents=[common], help="print final accuracy per arm: mean, 95%% interval, n",
-        description="Print the mean test accuracy after the last epoch, with a 95%% t-interval over seeds and n.",
-        epilog="example: python -m analysis table fig3 --markdown",
+        "table", parents=[common, runs], help="print final accuracy per arm, or its paired differences: interval, n",
+        description="Print the mean test accuracy after the last epoch, with a 95%% t-interval over seeds and n; or, "
+        "with --reference, the paired differences of one experiment's arms from that model, with a verdict each.",
+        epilog="examples: python -m analysis table fig3 --markdown; python -m analysis table fig3 --reference baseline",
     )  # fmt: skip
     table.add_argument(
         "names", nargs="*", metavar="NAME|KEY=VALUE",
         help="experiments, and overrides of their keys (default: all finished runs)",
+    )  # fmt: skip
+    table.add_argument(
+        "--reference", metavar="MODEL", help="compare the experiment's arms with this model, seed by seed"
+    )
+    table.add_argument(
+        "--margin", type=float, default=stats.MARGIN, metavar="POINTS",
+        help=f"the smallest difference worth having, in percentage points (default {stats.MARGIN})",
     )  # fmt: skip
     kinds = table.add_mutually_exclusive_group()
     for name in ("csv", "markdown", "latex"):
@@ -72,7 +82,7 @@ def _figures(options: argparse.Namespace) -> None:
     drawn = 0
     for name in names or experiment_names():
         try:
-            draw(name, overrides, outputs=options.outputs, only_seeds_asked_for=seeds_asked_for)
+            draw(name, overrides, outputs=options.outputs, only_seeds_asked_for=seeds_asked_for, mixed=options.mixed)
             drawn += 1
         except RunFailed:
             if names:
@@ -86,12 +96,23 @@ def _table(options: argparse.Namespace) -> None:
     loaded = load_runs(options.outputs)
     report_skipped(loaded)
     runs = loaded.runs
+    if options.reference and len(names) != 1:
+        raise UserError("--reference: name the one experiment whose arms are compared")
+    if not options.margin > 0:
+        raise UserError(f"--margin={options.margin}: must be greater than 0")
     if names:
         seeds_asked_for = any(override.startswith("seed=") for override in overrides)
         chosen = [select(load_experiment(name, overrides), runs, only_seeds_asked_for=seeds_asked_for)
                   for name in names]  # fmt: skip
         runs = runs[runs["run"].isin([run for part in chosen for run in part["run"]])]
-    print(FORMATS[options.format](tables.accuracy_table(runs)).rstrip("\n"))
+    if not options.mixed:
+        refuse_mixture(runs[runs["status"] == "done"])
+    if options.reference:
+        experiment = load_experiment(names[0], overrides)
+        table = tables.difference_table(runs, experiment, options.reference, margin=options.margin)
+    else:
+        table = tables.accuracy_table(runs)
+    print(FORMATS[options.format](table).rstrip("\n"))
 
 
 def _status(options: argparse.Namespace) -> None:

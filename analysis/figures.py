@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.experiments import Experiment, load_experiment
-from analysis.load import Runs, load_runs
+from analysis.load import Runs, load_runs, refuse_mixture
 from analysis.plots import learning_curves, palette
 from analysis.stats import summarise
 from analysis.tables import accuracy_table, to_text
@@ -27,6 +27,7 @@ def draw(
     *,
     outputs: str | Path = "outputs",
     only_seeds_asked_for: bool = False,
+    mixed: bool = False,
 ) -> Path:
     """Draw an experiment's figure, print its table, and return the PNG's path; an SVG lies beside it.
 
@@ -37,9 +38,10 @@ def draw(
         overrides: of its keys, as on the command line of run.py.
         outputs: root of all output.
         only_seeds_asked_for: leave out seeds that the experiment with these overrides does not run.
+        mixed: also where the runs were made by different code or versions.
 
     Raises:
-        UserError: the experiment's config is impossible, or its runs cannot be told apart.
+        UserError: the experiment's config is impossible, or its runs cannot be told apart or compared.
         RunFailed: there is no run to draw.
     """
     experiment = load_experiment(name, overrides)
@@ -49,6 +51,8 @@ def draw(
     if runs.empty:
         command = " ".join(["python run.py", f"experiment={name}", *overrides])
         raise RunFailed(f"{name}: no finished or running run of it in {outputs}/runs; run it with: {command}")
+    if not mixed:
+        refuse_mixture(runs)
     _report_gaps(experiment, runs)
     epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
     stem = re.sub(r"[^\w.,=-]+", "_", "-".join([name, *experiment.variant]))

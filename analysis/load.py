@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from weightnet.errors import UserError
+
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
 
 METRICS = ["epoch", "step", "train_loss", "test_loss", "test_accuracy", "seconds"]
-RECORD = ["status", "arm", "signature", "code", "started", "finished", "parameters", "dw", "host", "pid"]
+RECORD = ["status", "arm", "signature", "code", "started", "finished", "parameters", "dw", "host", "pid", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,27 @@ def load_runs(outputs: str | Path) -> Runs:
     return Runs(runs, epochs, skipped)
 
 
+def refuse_mixture(runs: pd.DataFrame) -> None:
+    """Refuse runs that were made by different code or versions: their numbers need not be comparable.
+
+    Raises:
+        UserError: names what differs, and how to go on.
+    """
+    mixed = []
+    for key in ["code", *(column for column in runs.columns if str(column).startswith("version."))]:
+        counts = runs[key].value_counts(dropna=False)
+        if len(counts) > 1:
+            values = ", ".join(
+                f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items()
+            )
+            mixed.append(f"{key.removeprefix('version.')} {values}")
+    if mixed:
+        raise UserError(
+            f"these runs differ in {'; '.join(mixed)}: run the older ones again (the same sweep with "
+            "hydra.sweeper.rerun=stale), or compare them all the same with --mixed"
+        )
+
+
 def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return a run's row and its curve; raise whatever is wrong with its files."""
     for name in ("run.json", "config.yaml", "metrics.csv"):
@@ -69,7 +92,8 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     row = {
         "run": folder.name,
         "path": str(folder),
-        **{field: record[field] for field in RECORD},
+        **{field: record[field] for field in RECORD if field != "versions"},
+        **{f"version.{package}": version for package, version in record["versions"].items()},
         **flat(config),
     }
     if row["status"] == "done" and len(curve) != row["train.epochs"]:

@@ -1,8 +1,10 @@
-"""Final accuracy per arm: mean, 95% interval, n."""
+"""Final accuracy per arm: mean, 95% interval, n; and paired differences."""
 
 import pandas as pd
 
-from analysis.stats import summarise
+from analysis.experiments import Experiment
+from analysis.stats import compare, summarise
+from weightnet.errors import UserError
 
 SHOWN = {
     "dataset.name": "dataset",
@@ -21,6 +23,12 @@ OPTIONAL = [
     "train.lr", "train.momentum", "train.subset", "eval.feedback", "device", "threads",
 ]  # fmt: skip
 """Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
+
+DIFFERENCES = {
+    "difference": "difference, points", "low": "95% low", "high": "95% high", "n": "n (pairs)", "p": "p",
+    "p_equivalent": "p (TOST)", "improvement": "better in", "seeds": "more seeds", "verdict": "verdict",
+}  # fmt: skip
+"""Columns of a comparison -> their headings."""
 
 NUMBERS = {"mean": "accuracy %", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
 
@@ -47,6 +55,37 @@ def accuracy_table(runs: pd.DataFrame) -> pd.DataFrame:
     return table.astype({heading: "Int64" for heading in whole})
 
 
+def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str, *, margin: float) -> pd.DataFrame:
+    """Return one row an arm: its accuracy after the last epoch minus the reference's, paired by seed, and a verdict.
+
+    Args:
+        runs: of the experiment.
+        experiment: gives the arms their labels.
+        reference: a model of the experiment that has one arm a data set.
+        margin: the smallest difference worth having, in percentage points.
+
+    Raises:
+        UserError: there is no such arm, or more than one.
+    """
+    done = runs[runs["status"] == "done"]
+    data = done.assign(accuracy=100 * done["test_accuracy"].astype(float), label=done["arm"].map(experiment.labels))
+    order = list(experiment.labels.values())
+    parts = []
+    for dataset, group in data.groupby("dataset.name", sort=False):
+        arms = group.loc[group["model.name"] == reference, "label"].unique()
+        if len(arms) != 1:
+            models = ", ".join(dict.fromkeys(experiment.models.values()))
+            raise UserError(
+                f"--reference={reference}: {len(arms)} finished arms of that model on {dataset}, must be one "
+                f"(models of {experiment.name}: {models})"
+            )
+        ordered = group.sort_values("label", key=lambda labels: labels.map(order.index), kind="stable")
+        parts.append(compare(ordered, arm="label", reference=arms[0], value="accuracy", margin=margin).assign(
+            dataset=dataset, reference=arms[0]))  # fmt: skip
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["label", *DIFFERENCES])
+    return table[["dataset", "label", "reference", *DIFFERENCES]].rename(columns=DIFFERENCES)
+
+
 def _varies(runs: pd.DataFrame, key: str) -> bool:
     if key.startswith("dataset."):
         return bool(runs.groupby("dataset.name")[key].nunique(dropna=False).max() > 1)
@@ -54,11 +93,17 @@ def _varies(runs: pd.DataFrame, key: str) -> bool:
 
 
 def _printable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as text: two decimals, nothing where there is no value."""
-    numbers = [heading for heading in NUMBERS.values() if heading != NUMBERS["n"]]
+    """Return the table as text: two decimals (three for p-values and differences), nothing where there is no value."""
+    formats = dict.fromkeys(["accuracy %", "95% low", "95% high"], "{:.2f}")
+    if DIFFERENCES["difference"] in table:
+        formats = {
+            **dict.fromkeys([DIFFERENCES["difference"], "95% low", "95% high"], "{:+.3f}"),
+            **dict.fromkeys([DIFFERENCES["p"], DIFFERENCES["p_equivalent"]], "{:.3f}"),
+            DIFFERENCES["improvement"]: "{:.0%}", DIFFERENCES["seeds"]: "{:.0f}",
+        }  # fmt: skip
     text = table.astype(object).where(table.notna(), "")
-    for heading in numbers:
-        text[heading] = [f"{value:.2f}" if value != "" else "" for value in text[heading]]
+    for heading, form in formats.items():
+        text[heading] = [form.format(value) if value != "" else "" for value in text[heading]]
     return text.astype(str)
 
 

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.load import METRICS, load_runs
+from analysis.load import METRICS, load_runs, refuse_mixture
 from weightnet.config import Config, arm, run_folder, signature
+from weightnet.errors import UserError
 
 MakeConfig = Callable[..., Config]
 
@@ -28,7 +29,8 @@ def write_run(config: Config, accuracies: list[float], **record: Any) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(asdict(config)))
     fields = {
         "status": "done", "arm": arm(config), "signature": signature(config), "code": "c0de", "started": "2026-11-23",
-        "finished": "2026-11-23", "parameters": 100, "dw": 22, "host": socket.gethostname(), "pid": os.getpid(),
+        "finished": "2026-11-23", "parameters": 100, "dw": 22,
+        "versions": {"torch": "2.9"}, "host": socket.gethostname(), "pid": os.getpid(),
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(fields | record))
     return folder
@@ -137,3 +139,12 @@ def test_a_copied_folder_is_its_own_run(outputs: Path, make_config: MakeConfig) 
     source = run_folder(make_config(seed=1))
     shutil.copytree(source, source.with_name("copy"))
     assert len(load_runs(outputs).runs) == 3
+
+
+def test_runs_of_other_code_or_versions_are_not_mixed_silently(make_config: MakeConfig, tmp_path: Path) -> None:
+    write_run(make_config(seed=1), [0.5, 0.6])
+    write_run(make_config(seed=2), [0.5, 0.6])
+    refuse_mixture(load_runs(tmp_path / "outputs").runs)
+    write_run(make_config(seed=3), [0.5, 0.6], code="beef", versions={"torch": "3.0"})
+    with pytest.raises(UserError, match=r"code c0de \(2 runs\), beef \(1 run\); torch 2.9 \(2 runs\), 3.0 \(1 run\)"):
+        refuse_mixture(load_runs(tmp_path / "outputs").runs)

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,7 +6,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.stats import summarise
+from analysis.stats import compare, equivalence, holm, interval, seeds_needed, sign_flip, summarise
+
+DIFFERENCES = np.array([0.3, -0.1, 0.4, 0.2, 0.05, -0.02, 0.6, 0.1])
 
 
 def test_the_interval_is_students_by_hand() -> None:
@@ -37,3 +40,99 @@ def test_a_95_percent_interval_covers_95_percent() -> None:
     summary = summarise(data, by=["sample"], value="x")
     covered = ((summary["low"] < 0) & (summary["high"] > 0)).mean()
     assert covered == pytest.approx(0.95, abs=0.012)  # 3.5 standard errors
+
+
+def frame(**arms: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"arm": arm, "seed": seed, "x": value} for arm, values in arms.items() for seed, value in enumerate(values)]
+    )
+
+
+def test_sign_flip_is_the_share_of_all_sign_patterns() -> None:
+    mean = abs(DIFFERENCES.mean())
+    patterns = np.array(list(itertools.product((1, -1), repeat=len(DIFFERENCES))))
+    as_extreme = np.abs((patterns * DIFFERENCES).mean(axis=1)) >= mean - 1e-12
+    assert sign_flip(DIFFERENCES) == pytest.approx(as_extreme.mean())
+
+
+def test_sign_flip_of_three_equal_differences_by_hand() -> None:
+    assert sign_flip(np.array([1.0, 1, 1])) == 2 / 8  # only +++ and --- are as extreme
+
+
+def test_equivalence_is_two_t_tests_by_hand() -> None:
+    n, mean, sd = len(DIFFERENCES), DIFFERENCES.mean(), DIFFERENCES.std(ddof=1)
+    t_below = (mean - 0.5) / (sd / math.sqrt(n))
+    t_above = (mean + 0.5) / (sd / math.sqrt(n))
+    expected = max(stats.t.cdf(t_below, n - 1), stats.t.sf(t_above, n - 1))
+    assert equivalence(DIFFERENCES, 0.5) == pytest.approx(expected)
+    assert equivalence(np.array([0.05, 0.05]), 0.1) == 0
+    assert equivalence(np.array([0.5, 0.5]), 0.1) == 1
+
+
+def test_holm_by_hand() -> None:
+    # sorted 0.01 0.02 0.03 0.5 -> times 4 3 2 1 = 0.04 0.06 0.06 0.5, never decreasing
+    adjusted = holm(np.array([0.03, 0.01, math.nan, 0.5, 0.02]))
+    assert adjusted[[1, 4, 0, 3]] == pytest.approx([0.04, 0.06, 0.06, 0.5])
+    assert math.isnan(adjusted[2])
+    assert holm(np.array([0.6, 0.9])) == pytest.approx([1, 1])
+
+
+def test_bca_interval_of_one_and_of_equal_differences() -> None:
+    assert all(math.isnan(bound) for bound in interval(np.array([1.0])))
+    assert interval(np.array([0.2, 0.2, 0.2])) == (0.2, 0.2)
+
+
+@pytest.mark.slow
+def test_bca_intervals_cover_at_nearly_the_stated_rate() -> None:
+    # at n = 20 a bootstrap interval of the mean is known to cover a little less than 95%
+    draws = np.random.default_rng(1).normal(0.3, 1, size=(400, 20))
+    covered = [low < 0.3 < high for low, high in map(interval, draws)]
+    assert 0.90 < np.mean(covered) < 0.97
+
+
+def test_seeds_needed_reaches_the_power_and_not_one_seed_earlier() -> None:
+    # tables (and G*Power) give n = 34 for a paired t-test, effect size 0.5, two-sided 0.05, power 0.8
+    assert seeds_needed(2.0, 1.0, 0.05) == 34
+    assert seeds_needed(0.0, 1.0, 0.05) == 2
+    n = seeds_needed(0.1, 0.1, 0.05)
+    generator = np.random.default_rng(2)
+    power = [
+        np.mean(stats.ttest_1samp(generator.normal(0.1, 0.1, size=(4000, size)), 0, axis=1).pvalue < 0.05)
+        for size in (n - 1, n)
+    ]
+    assert power[0] < 0.8 + 0.02 and power[1] > 0.8 - 0.02
+
+
+def test_a_comparison_pairs_by_seed() -> None:
+    data = frame(base=[1.0, 2, 3, 4], arm=[1.5, 2.5, 3.5]).sample(frac=1, random_state=0)  # seed 3 has no partner
+    row = compare(data, arm="arm", reference="base", value="x").iloc[0]
+    assert (row["n"], row["difference"], row["low"], row["high"], row["improvement"]) == (3, 0.5, 0.5, 0.5, 1)
+    with pytest.raises(ValueError, match="no runs"):
+        compare(data, arm="arm", reference="other", value="x")
+
+
+def test_ties_count_half() -> None:
+    row = compare(frame(base=[1.0, 1, 1, 1], arm=[1.0, 2, 0, 2]), arm="arm", reference="base", value="x").iloc[0]
+    assert row["improvement"] == (0.5 + 1 + 0 + 1) / 4
+
+
+def test_verdicts_follow_the_rule() -> None:
+    generator = np.random.default_rng(0)
+    base = generator.normal(98, 0.2, size=20)
+    small, wide = generator.normal(0, 0.05, size=20), generator.normal(0, 0.6, size=20)
+    arms = {
+        "base": base, "better": base + 0.5 + small, "worse": base - 0.5 + small, "equivalent": base + small,
+        "undecided": base + wide,
+    }  # fmt: skip
+    result = compare(
+        frame(**{name: list(values) for name, values in arms.items()}), arm="arm", reference="base", value="x"
+    )
+    assert result["verdict"].tolist() == result["arm"].tolist()
+    undecided = result.set_index("arm").loc["undecided"]
+    assert undecided["seeds"] == seeds_needed((arms["undecided"] - base).std(ddof=1), 0.1, 0.05) - 20 > 0
+
+
+def test_one_seed_decides_nothing() -> None:
+    row = compare(frame(base=[1.0], arm=[2.0]), arm="arm", reference="base", value="x").iloc[0]
+    assert row["n"] == 1 and row["difference"] == 1 and row["verdict"] == "undecided"
+    assert math.isnan(row["low"]) and math.isnan(row["p"]) and math.isnan(row["seeds"])

@@ -7,9 +7,12 @@ import pytest
 from scipy import stats
 from test_load import write_run
 
+from analysis.experiments import load_experiment
 from analysis.load import load_runs
-from analysis.tables import accuracy_table, to_csv, to_latex, to_markdown, to_text
+from analysis.tables import accuracy_table, difference_table, to_csv, to_latex, to_markdown, to_text
+from cli.compose import composer, expand
 from weightnet.config import Config
+from weightnet.errors import UserError
 
 
 @pytest.fixture
@@ -63,3 +66,22 @@ def test_no_finished_runs(tmp_path: Path) -> None:
     table = accuracy_table(load_runs(tmp_path).runs)
     assert to_text(table) == "no finished runs"
     assert to_csv(table).startswith("dataset,model,")
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    accuracies = {"baseline": [0.90, 0.80, 0.85, 0.70], "pool": [0.91, 0.82, 0.85]}
+    with composer():
+        for config in expand(["experiment=fig1", "seed=1,2,3,4", f"outputs={tmp_path}"]):
+            if config.seed <= len(accuracies[config.model.name]):
+                write_run(config, [accuracies[config.model.name][config.seed - 1]] * config.train.epochs)
+    runs = load_runs(tmp_path).runs
+    wide = runs.pivot(index="seed", columns="model.name", values="test_accuracy")
+    expected = 100 * (wide["pool"] - wide["baseline"])
+    row = difference_table(runs, load_experiment("fig1"), "baseline", margin=0.1).iloc[0]
+    assert row["difference, points"] == pytest.approx(expected.mean()) and row["n (pairs)"] == 3
+    assert (row["label"], row["reference"], row["verdict"]) == ("pool", "without feedback", "undecided")
+    assert row["better in"] == pytest.approx(2.5 / 3)
+    text = to_text(difference_table(runs, load_experiment("fig1"), "baseline", margin=0.1))
+    assert "+1.000" in text and "83%" in text
+    with pytest.raises(UserError, match="models of fig1: baseline, pool"):
+        difference_table(runs, load_experiment("fig1"), "rmp", margin=0.1)
