@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"experiments ({', '.join(experiment_names())}; default: those that have runs), and overrides of their "
         "keys as for run.py",
     )  # fmt: skip
+    figures.add_argument("--data", action="store_true", help="write what is drawn as CSV beside each figure")
     figures.set_defaults(command=_figures)
 
     table = commands.add_parser(
@@ -82,7 +83,8 @@ def _figures(options: argparse.Namespace) -> None:
     drawn = 0
     for name in names or experiment_names():
         try:
-            draw(name, overrides, outputs=options.outputs, only_seeds_asked_for=seeds_asked_for, mixed=options.mixed)
+            draw(name, overrides, outputs=options.outputs, only_seeds_asked_for=seeds_asked_for, mixed=options.mixed,
+                 data=options.data)  # fmt: skip
             drawn += 1
         except RunFailed:
             if names:

@@ -1,5 +1,6 @@
 """The figures of experiments: from finished and running runs to PNG and SVG."""
 
+import io
 import re
 import sys
 import textwrap
@@ -13,10 +14,11 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.experiments import Experiment, load_experiment
 from analysis.load import Runs, load_runs, refuse_mixture
-from analysis.plots import learning_curves, palette
-from analysis.stats import summarise
-from analysis.tables import accuracy_table, to_text
+from analysis.plots import differences, learning_curves, palette, seed_points
+from analysis.stats import MARGIN, summarise
+from analysis.tables import DIFFERENCES, accuracy_table, difference_table, to_text
 from weightnet.errors import RunFailed, UserError
+from weightnet.store import write_whole
 
 DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
@@ -28,10 +30,14 @@ def draw(
     outputs: str | Path = "outputs",
     only_seeds_asked_for: bool = False,
     mixed: bool = False,
+    data: bool = False,
 ) -> Path:
-    """Draw an experiment's figure, print its table, and return the PNG's path; an SVG lies beside it.
+    """Draw an experiment's figures, print its tables, and return the path of the learning curves' PNG.
 
-    Overrides that change the arms are part of the title and of the file's name: they leave the published figure alone.
+    With two seeds or more, `<name>-final` shows the last epoch's accuracy of every seed, and `<name>-differences` the
+    paired differences from the baseline where there is one. An SVG lies beside each PNG; both hold the ids of their
+    runs. Overrides that change the arms are part of the title and of the file's name: they leave the published figure
+    alone.
 
     Args:
         name: of the experiment.
@@ -39,6 +45,7 @@ def draw(
         outputs: root of all output.
         only_seeds_asked_for: leave out seeds that the experiment with these overrides does not run.
         mixed: also where the runs were made by different code or versions.
+        data: write what is drawn as CSV beside each figure.
 
     Raises:
         UserError: the experiment's config is impossible, or its runs cannot be told apart or compared.
@@ -55,10 +62,22 @@ def draw(
         refuse_mixture(runs)
     _report_gaps(experiment, runs)
     epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
-    stem = re.sub(r"[^\w.,=-]+", "_", "-".join([name, *experiment.variant]))
-    path = _save(_figure(experiment, epochs), Path(outputs) / "figures" / stem)
-    print(f"\n{to_text(accuracy_table(runs))}\n\nfigure: {path} (and .svg)")
-    return path
+    stem = Path(outputs) / "figures" / re.sub(r"[^\w.,=-]+", "_", "-".join([name, *experiment.variant]))
+    drawn = {stem: _curves(experiment, epochs)}
+    print(f"\n{to_text(accuracy_table(runs))}\n")
+    done = runs[runs["status"] == "done"]
+    if done.groupby("arm")["seed"].nunique().max() > 1:
+        drawn[stem.with_name(f"{stem.name}-final")] = _final(experiment, done)
+        if "baseline" in set(done["model.name"]) and done["arm"].nunique() > done["dataset.name"].nunique():
+            table = difference_table(runs, experiment, "baseline", margin=MARGIN)
+            print(f"{to_text(table)}\n")
+            drawn[stem.with_name(f"{stem.name}-differences")] = _differences(experiment, table)
+    for path, (figure, frame) in drawn.items():
+        png = _save(figure, path, list(runs["run"]))
+        if data:
+            write_whole(path.with_name(f"{path.name}.csv"), frame.to_csv(index=False).encode())
+        print(f"figure: {png} (and .svg{' and .csv' if data else ''})")
+    return stem.with_name(f"{stem.name}.png")
 
 
 def select(experiment: Experiment, runs: pd.DataFrame, *, only_seeds_asked_for: bool) -> pd.DataFrame:
@@ -94,33 +113,68 @@ def _report_gaps(experiment: Experiment, runs: pd.DataFrame) -> None:
         print(f"{experiment.name}: {run} is still running", file=sys.stderr)
 
 
-def _figure(experiment: Experiment, epochs: pd.DataFrame) -> Figure:
+Drawn = tuple[Figure, pd.DataFrame]
+"""A figure, and what it shows."""
+
+
+def _curves(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
     """Return test accuracy in % against epoch, a line an arm; n is in the legend."""
-    counts = epochs.groupby("arm")["seed"].nunique()
-    labels = {arm: f"{label} (n={counts[arm]})" for arm, label in experiment.labels.items() if arm in counts}
-    models = {labels[arm]: experiment.models[label] for arm, label in experiment.labels.items() if arm in labels}
-    data = epochs.assign(label=epochs["arm"].map(labels), accuracy=100 * epochs["test_accuracy"])
-    data = data.sort_values("label", key=lambda column: column.map(list(models).index), kind="stable")
+    data, models = _labelled(experiment, epochs)
     summary = summarise(data, by=["label", "epoch"], value="accuracy")
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     ax = learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(models), ax=figure.subplots())
-    titles = [DATASET_TITLES.get(dataset, dataset) for dataset in experiment.datasets]
-    interval = ": mean and 95% t-interval over seeds" if counts.max() > 1 else ""
-    title = textwrap.fill(f"{', '.join(titles + experiment.variant)}{interval}", 60)
-    ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=title)
+    interval = ": mean and 95% t-interval over seeds" if data["seed"].nunique() > 1 else ""
+    ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=_title(experiment, interval))
     ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
     ax.set_xlim(0.5, summary["epoch"].max() + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return figure
+    return figure, summary
 
 
-def _save(figure: Figure, stem: Path) -> Path:
-    """Write PNG (200 dpi) and SVG beside and rename them; return the PNG's path."""
+def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
+    """Return the last epoch's test accuracy in %: every seed, mean and interval, a row an arm."""
+    data, models = _labelled(experiment, done)
+    summary = summarise(data, by=["label"], value="accuracy")
+    figure = Figure(figsize=(6.4, 1.2 + 0.4 * len(summary)), layout="constrained")
+    ax = seed_points(data, summary, x="accuracy", y="label", colours=palette(models), ax=figure.subplots())
+    ax.set(xlabel="test accuracy (%)")
+    figure.suptitle(_title(experiment, ": every seed, mean and 95% t-interval"), fontsize="medium")
+    return figure, data[["label", "seed", "accuracy", "run"]]
+
+
+def _differences(experiment: Experiment, table: pd.DataFrame) -> Drawn:
+    """Return the paired differences from the baseline in points, a row an arm."""
+    plain = table.rename(columns={heading: key for key, heading in DIFFERENCES.items()})
+    models = {f"{label} (n={n})": experiment.models[label] for label, n in zip(plain["label"], plain["n"], strict=True)}
+    plain = plain.assign(label=list(models))
+    figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(plain)), layout="constrained")
+    ax = differences(plain, y="label", margin=MARGIN, colours=palette(models), ax=figure.subplots())
+    title = ": accuracy minus that without feedback, paired by seed, 95% BCa interval"
+    ax.set(xlabel=f"difference (points); grey: the margin of {MARGIN}")
+    figure.suptitle(_title(experiment, title), fontsize="medium")
+    return figure, plain
+
+
+def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the rows in the order of the arms, with `label` (n in it) and `accuracy` in %; and label -> model."""
+    counts = rows.groupby("arm")["seed"].nunique()
+    labels = {arm: f"{label} (n={counts[arm]})" for arm, label in experiment.labels.items() if arm in counts}
+    models = {labels[arm]: experiment.models[label] for arm, label in experiment.labels.items() if arm in labels}
+    data = rows.assign(label=rows["arm"].map(labels), accuracy=100 * rows["test_accuracy"].astype(float))
+    return data.sort_values("label", key=lambda column: column.map(list(models).index), kind="stable"), models
+
+
+def _title(experiment: Experiment, what: str) -> str:
+    titles = [DATASET_TITLES.get(dataset, dataset) for dataset in experiment.datasets]
+    return textwrap.fill(f"{', '.join(titles + experiment.variant)}{what}", 60)
+
+
+def _save(figure: Figure, stem: Path, runs: list[str]) -> Path:
+    """Write PNG (200 dpi) and SVG, which hold the ids of their runs; return the PNG's path."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    write: Callable[..., Any] = figure.savefig
-    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png")]
-    for path in paths:
-        beside = path.with_name(f".{path.name}")
-        write(beside, format=path.suffix[1:], dpi=200)
-        beside.replace(path)
-    return paths[-1]
+    for suffix in ("svg", "png"):
+        buffer = io.BytesIO()
+        write: Callable[..., Any] = figure.savefig
+        write(buffer, format=suffix, dpi=200, metadata={"Description": f"runs: {', '.join(runs)}"})
+        write_whole(stem.with_name(f"{stem.name}.{suffix}"), buffer.getvalue())
+    return stem.with_name(f"{stem.name}.png")

@@ -7,13 +7,21 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = dict(zip(("baseline", "pool", "rmp", "projection"), sns.color_palette("colorblind"), strict=False))
-"""The same model has the same colour in every figure."""
+Colour = tuple[float, float, float]
+
+MODELS = (
+    "baseline", "pool", "rmp", "projection", "constant", "foreign", "ones", "noise", "fixed_noise", "shuffled",
+    "bias_lr", "wide",
+)  # fmt: skip
+COLOURS: dict[str, Colour] = dict(
+    zip(MODELS, [*sns.color_palette("colorblind"), (0.25, 0.25, 0.25), (0.0, 0.45, 0.35)], strict=True)
+)
+"""The same model has the same colour in every figure; seaborn's colour-blind palette, then a grey and a green."""
 
 
-def palette(labels: Mapping[str, str]) -> dict[str, tuple[float, float, float]]:
+def palette(labels: Mapping[str, str]) -> dict[str, Colour]:
     """Return a colour for each label; `labels` maps it to its model. A model's own colour goes to its first label."""
-    spare = iter([*sns.color_palette("colorblind")[len(COLOURS) :], *sns.color_palette("husl", len(labels))])
+    spare = iter(sns.color_palette("husl", len(labels)))
     used: set[str] = set()
     colours = {}
     for label, model in labels.items():
@@ -28,7 +36,7 @@ def learning_curves(
     x: str,
     y: str,
     hue: str,
-    colours: Mapping[str, tuple[float, float, float]],
+    colours: Mapping[str, Colour],
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one line a `hue`, with the band from `low` to `high` where there is one.
@@ -51,3 +59,62 @@ def learning_curves(
     ax.grid(True, alpha=0.4)
     ax.legend(title=None, loc="lower right")
     return ax
+
+
+def seed_points(
+    points: pd.DataFrame,
+    summary: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    colours: Mapping[str, Colour],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw every observation, and the mean with its interval, a row a label; the first label is on top.
+
+    Args:
+        points: tidy, one row an observation, with columns `x` and `y`.
+        summary: one row a label, with columns `y`, `mean`, `low`, `high`.
+        x: column of the observations.
+        y: column of the label.
+        colours: of the labels.
+        ax: drawn on; a new figure's if not given.
+    """
+    ax = ax or Figure().subplots()
+    places = {label: place for place, label in enumerate(summary[y])}
+    for label, observations in points.groupby(y, sort=False):
+        ax.plot(observations[x], [places[label] + 0.2] * len(observations), "|", color=colours[str(label)], alpha=0.8)
+    _intervals(summary, y=y, estimate="mean", colours=colours, ax=ax)
+    return ax
+
+
+def differences(
+    table: pd.DataFrame, *, y: str, margin: float, colours: Mapping[str, Colour], ax: Axes | None = None
+) -> Axes:
+    """Draw each arm's difference from the reference with its interval and verdict, and the band of the margin.
+
+    Args:
+        table: as `analysis.stats.compare` returns it.
+        y: column of the label.
+        margin: half the width of the band.
+        colours: of the labels.
+        ax: drawn on; a new figure's if not given.
+    """
+    ax = ax or Figure().subplots()
+    ax.axvspan(-margin, margin, color="0.9", zorder=0)
+    ax.axvline(0, color="0.4", linewidth=1, zorder=1)
+    _intervals(table, y=y, estimate="difference", colours=colours, ax=ax)
+    for place, verdict in enumerate(table["verdict"]):
+        ax.annotate(f" {verdict}", (1, place), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
+    return ax
+
+
+def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[str, Colour], ax: Axes) -> None:
+    """Draw a row a label, from the top: the estimate, and the interval from `low` to `high` where there is one."""
+    for place, row in enumerate(table.to_dict("records")):
+        colour = colours[row[y]]
+        ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        ax.plot(row[estimate], place, "o", color=colour, markeredgecolor="white")
+    ax.set_yticks(range(len(table)), list(table[y]))
+    ax.invert_yaxis()
+    ax.grid(True, axis="x", alpha=0.4)

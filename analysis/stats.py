@@ -69,7 +69,8 @@ def compare(
         One row an arm but the reference, in the order of the data: `arm`; `n`, seeds in common; `difference`, mean of
         arm minus reference, with its BCa bootstrap interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST),
         both after Holm; `improvement`, the share of seeds in which the arm is better, ties counted half; `seeds`, how
-        many more it takes to detect a difference of the margin (paired t-test, power 0.8); `verdict`. NaN where n < 2.
+        many more it takes to detect a difference of the margin (paired t-test, power 0.8); `verdict`. NaN where n is
+        too small.
 
     Raises:
         ValueError: the reference has no row, or an arm has a seed twice.
@@ -111,8 +112,11 @@ def _verdict(row: pd.Series, level: float) -> str:
 
 
 def interval(differences: Values, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the BCa bootstrap interval of the mean; NaN where n < 2, a point where all are equal."""
-    if len(differences) < 2:
+    """Return the BCa bootstrap interval of the mean; NaN where n < 3, a point where all are equal.
+
+    With fewer than about ten differences it is too narrow: the tests are to be believed there.
+    """
+    if len(differences) < 3:
         return math.nan, math.nan
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from test_load import write_run
 
@@ -79,7 +80,29 @@ def test_a_figure_is_drawn_and_its_table_printed(outputs: Path, capsys: pytest.C
     svg = path.with_suffix(".svg").read_text()
     assert "<svg" in svg
     assert "90.20" in capsys.readouterr().out
-    assert [p.name for p in sorted(path.parent.iterdir())] == ["fig1.png", "fig1.svg"]
+    names = [f"fig1{what}.{suffix}" for what in ("-differences", "-final", "") for suffix in ("png", "svg")]
+    assert sorted(p.name for p in path.parent.iterdir()) == sorted(names)
+
+
+def test_a_figure_holds_the_ids_of_its_runs_and_its_data_on_request(outputs: Path) -> None:
+    path = draw("fig1", outputs=outputs, data=True)
+    ids = [run.name for run in (outputs / "runs").iterdir() if "mnist-baseline-s" in run.name]
+    assert len(ids) == 3
+    for name in ("fig1", "fig1-final", "fig1-differences"):
+        png, svg = (path.with_name(f"{name}.{suffix}") for suffix in ("png", "svg"))
+        assert all(run.encode() in png.read_bytes() and run in svg.read_text() for run in ids)
+    shown = pd.read_csv(path.with_name("fig1-final.csv"))
+    assert len(shown) == 6 and shown["accuracy"].min() == pytest.approx(90.1)
+    assert pd.read_csv(path.with_name("fig1-differences.csv"))["difference"].tolist() == pytest.approx([0], abs=1e-9)
+
+
+def test_runs_of_other_code_are_refused_unless_asked_for(outputs: Path) -> None:
+    with composer():
+        (config,) = expand(["model=pool", "dataset=mnist", "seed=4", f"outputs={outputs}"])
+    write_run(config, [0.9] * 6, code="beef")
+    with pytest.raises(UserError, match="--mixed"):
+        draw("fig1", outputs=outputs)
+    assert draw("fig1", outputs=outputs, mixed=True).exists()
 
 
 def test_missing_arms_and_broken_folders_are_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

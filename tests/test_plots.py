@@ -1,8 +1,9 @@
 import pandas as pd
+import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from analysis.plots import COLOURS, learning_curves, palette
+from analysis.plots import COLOURS, differences, learning_curves, palette, seed_points
 
 SUMMARY = pd.DataFrame(
     {
@@ -40,3 +41,30 @@ def test_a_model_keeps_its_colour() -> None:
     among = palette({"x": "baseline", "pool, m=31": "pool", "pool, m=62": "pool", "mine": "mine"})
     assert alone["pool (n=1)"] == among["pool, m=31"] == COLOURS["pool"]
     assert len(set(among.values())) == 4
+
+
+COMPARISON = pd.DataFrame(
+    {
+        "label": ["a", "b"], "mean": [90.0, 91.0], "difference": [0.2, -0.1], "low": [0.1, None], "high": [0.3, None],
+        "verdict": ["better", "undecided"],
+    }
+)  # fmt: skip
+BLACK = dict.fromkeys(["a", "b"], (0.0, 0.0, 0.0))
+
+
+def test_differences_are_rows_from_the_top_with_their_verdicts() -> None:
+    ax = differences(COMPARISON, y="label", margin=0.15, colours=BLACK)
+    estimates = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert estimates == [[[0.2, 0]], [[-0.1, 1]]] and ax.yaxis_inverted()
+    assert [[0.1, 0], [0.3, 0]] in [line.get_xydata().tolist() for line in ax.lines]
+    assert [text.get_text().strip() for text in ax.texts] == ["better", "undecided"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
+    (band,) = ax.patches
+    assert band.get_extents().transformed(ax.transData.inverted()).intervalx.tolist() == pytest.approx([-0.15, 0.15])
+
+
+def test_every_seed_is_a_mark() -> None:
+    points = pd.DataFrame({"label": ["a", "a", "b"], "accuracy": [89.0, 91.0, 91.0]})
+    ax = seed_points(points, COMPARISON, x="accuracy", y="label", colours=BLACK)
+    marks = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "|"]
+    assert marks == [[89, 91], [91]]

@@ -78,7 +78,7 @@ def test_holm_by_hand() -> None:
 
 
 def test_bca_interval_of_one_and_of_equal_differences() -> None:
-    assert all(math.isnan(bound) for bound in interval(np.array([1.0])))
+    assert all(math.isnan(bound) for bound in interval(np.array([1.0, 2.0])))
     assert interval(np.array([0.2, 0.2, 0.2])) == (0.2, 0.2)
 
 
