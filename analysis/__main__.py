@@ -8,6 +8,7 @@ from analysis import stats, tables
 from analysis.experiments import experiment_names, load_experiment
 from analysis.figures import draw, report_skipped, select
 from analysis.load import load_runs, refuse_mixture
+from analysis.report import write_report
 from analysis.status import show
 from cli.mistakes import plainly
 from weightnet.errors import RunFailed, UserError
@@ -66,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
         kinds.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=f"as {name}")
     table.set_defaults(command=_table, format="text")
 
+    report = commands.add_parser(
+        "report", parents=[common, runs], help="write one HTML page: verdicts, pictures, tables, every run",
+        description="Write <outputs>/report-NAME.html: one page that needs no network. Without a name: all experiments "
+        "that have runs.",
+        epilog="example: python -m analysis report controlled",
+    )  # fmt: skip
+    report.add_argument("names", nargs="*", metavar="NAME|KEY=VALUE", help="experiments, and overrides of their keys")
+    report.set_defaults(command=_report)
+
     status = commands.add_parser("status", parents=[common], help="show each run's state, epoch, accuracy and age")
     status.add_argument("--watch", action="store_true", help="a live view, until Ctrl-C")
     status.set_defaults(command=_status)
@@ -115,6 +125,17 @@ def _table(options: argparse.Namespace) -> None:
     else:
         table = tables.accuracy_table(runs)
     print(FORMATS[options.format](table).rstrip("\n"))
+
+
+def _report(options: argparse.Namespace) -> None:
+    names, overrides = _split(options.names)
+    if not names:
+        runs = load_runs(options.outputs).runs
+        names = [name for name in experiment_names()
+                 if len(select(load_experiment(name, overrides), runs, only_seeds_asked_for=False))]  # fmt: skip
+        if not names:
+            raise RunFailed(f"no experiment has finished or running runs in {options.outputs}/runs")
+    print(f"report: {write_report(names, overrides, outputs=options.outputs, mixed=options.mixed)}")
 
 
 def _status(options: argparse.Namespace) -> None:

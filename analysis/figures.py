@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis import plots
 from analysis.experiments import Experiment, load_experiment
 from analysis.load import Runs, load_runs, refuse_mixture
-from analysis.plots import differences, learning_curves, palette, seed_points
+from analysis.plots import learning_curves, palette, seed_points
 from analysis.stats import MARGIN, summarise
 from analysis.tables import DIFFERENCES, accuracy_table, difference_table, to_text
 from weightnet.errors import RunFailed, UserError
 from weightnet.store import write_whole
 
 DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+
+Drawn = tuple[Figure, pd.DataFrame]
+"""A figure, and what it shows."""
 
 
 def draw(
@@ -51,6 +56,39 @@ def draw(
         UserError: the experiment's config is impossible, or its runs cannot be told apart or compared.
         RunFailed: there is no run to draw.
     """
+    study = gather(name, overrides, outputs, only_seeds_asked_for=only_seeds_asked_for, mixed=mixed)
+    _report_gaps(study.experiment, study.runs)
+    print(f"\n{to_text(accuracy_table(study.runs))}\n")
+    if study.differences is not None:
+        print(f"{to_text(study.differences)}\n")
+    stem = Path(outputs) / "figures" / re.sub(r"[^\w.,=-]+", "_", "-".join([name, *study.experiment.variant]))
+    for suffix, (figure, frame) in figures_of(study).items():
+        path = stem.with_name(stem.name + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for kind in ("svg", "png"):
+            write_whole(path.with_name(f"{path.name}.{kind}"), image(figure, kind, list(study.runs["run"])))
+        if data:
+            write_whole(path.with_name(f"{path.name}.csv"), frame.to_csv(index=False).encode())
+        print(f"figure: {path}.png (and .svg{' and .csv' if data else ''})")
+    return stem.with_name(f"{stem.name}.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """An experiment with its runs."""
+
+    experiment: Experiment
+    runs: pd.DataFrame
+    """Finished and running."""
+    epochs: pd.DataFrame
+    differences: pd.DataFrame | None
+    """From the baseline, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
+
+
+def gather(
+    name: str, overrides: Sequence[str], outputs: str | Path, *, only_seeds_asked_for: bool = False, mixed: bool = False
+) -> Study:
+    """Return an experiment's runs, for drawing; arguments and errors are those of `draw`."""
     experiment = load_experiment(name, overrides)
     loaded = load_runs(outputs)
     report_skipped(loaded)
@@ -60,24 +98,28 @@ def draw(
         raise RunFailed(f"{name}: no finished or running run of it in {outputs}/runs; run it with: {command}")
     if not mixed:
         refuse_mixture(runs)
-    _report_gaps(experiment, runs)
-    epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
-    stem = Path(outputs) / "figures" / re.sub(r"[^\w.,=-]+", "_", "-".join([name, *experiment.variant]))
-    drawn = {stem: _curves(experiment, epochs)}
-    print(f"\n{to_text(accuracy_table(runs))}\n")
     done = runs[runs["status"] == "done"]
-    if done.groupby("arm")["seed"].nunique().max() > 1:
-        drawn[stem.with_name(f"{stem.name}-final")] = _final(experiment, done)
-        if "baseline" in set(done["model.name"]) and done["arm"].nunique() > done["dataset.name"].nunique():
-            table = difference_table(runs, experiment, "baseline", margin=MARGIN)
-            print(f"{to_text(table)}\n")
-            drawn[stem.with_name(f"{stem.name}-differences")] = _differences(experiment, table)
-    for path, (figure, frame) in drawn.items():
-        png = _save(figure, path, list(runs["run"]))
-        if data:
-            write_whole(path.with_name(f"{path.name}.csv"), frame.to_csv(index=False).encode())
-        print(f"figure: {png} (and .svg{' and .csv' if data else ''})")
-    return stem.with_name(f"{stem.name}.png")
+    baselines = done[done["model.name"] == "baseline"].groupby("dataset.name")["arm"].nunique()
+    comparable = _has_seeds(done) and len(baselines) == done["dataset.name"].nunique() and baselines.max() == 1
+    differences = None
+    if comparable and done["arm"].nunique() > len(baselines):
+        differences = difference_table(runs, experiment, "baseline", margin=MARGIN)
+    return Study(experiment, runs, loaded.epochs[loaded.epochs["run"].isin(runs["run"])], differences)
+
+
+def _has_seeds(done: pd.DataFrame) -> bool:
+    return bool(done.groupby("arm")["seed"].nunique().max() > 1)
+
+
+def figures_of(study: Study) -> dict[str, Drawn]:
+    """Return an experiment's figures by the suffix of their names."""
+    done = study.runs[study.runs["status"] == "done"]
+    drawn = {"": _curves(study.experiment, study.epochs)}
+    if _has_seeds(done):
+        drawn["-final"] = _final(study.experiment, done)
+    if study.differences is not None:
+        drawn["-differences"] = _differences(study.experiment, study.differences)
+    return drawn
 
 
 def select(experiment: Experiment, runs: pd.DataFrame, *, only_seeds_asked_for: bool) -> pd.DataFrame:
@@ -113,10 +155,6 @@ def _report_gaps(experiment: Experiment, runs: pd.DataFrame) -> None:
         print(f"{experiment.name}: {run} is still running", file=sys.stderr)
 
 
-Drawn = tuple[Figure, pd.DataFrame]
-"""A figure, and what it shows."""
-
-
 def _curves(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
     """Return test accuracy in % against epoch, a line an arm; n is in the legend."""
     data, models = _labelled(experiment, epochs)
@@ -148,7 +186,7 @@ def _differences(experiment: Experiment, table: pd.DataFrame) -> Drawn:
     models = {f"{label} (n={n})": experiment.models[label] for label, n in zip(plain["label"], plain["n"], strict=True)}
     plain = plain.assign(label=list(models))
     figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(plain)), layout="constrained")
-    ax = differences(plain, y="label", margin=MARGIN, colours=palette(models), ax=figure.subplots())
+    ax = plots.differences(plain, y="label", margin=MARGIN, colours=palette(models), ax=figure.subplots())
     title = ": accuracy minus that without feedback, paired by seed, 95% BCa interval"
     ax.set(xlabel=f"difference (points); grey: the margin of {MARGIN}")
     figure.suptitle(_title(experiment, title), fontsize="medium")
@@ -169,12 +207,9 @@ def _title(experiment: Experiment, what: str) -> str:
     return textwrap.fill(f"{', '.join(titles + experiment.variant)}{what}", 60)
 
 
-def _save(figure: Figure, stem: Path, runs: list[str]) -> Path:
-    """Write PNG (200 dpi) and SVG, which hold the ids of their runs; return the PNG's path."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in ("svg", "png"):
-        buffer = io.BytesIO()
-        write: Callable[..., Any] = figure.savefig
-        write(buffer, format=suffix, dpi=200, metadata={"Description": f"runs: {', '.join(runs)}"})
-        write_whole(stem.with_name(f"{stem.name}.{suffix}"), buffer.getvalue())
-    return stem.with_name(f"{stem.name}.png")
+def image(figure: Figure, kind: str, runs: list[str]) -> bytes:
+    """Return a figure as PNG (200 dpi) or SVG that holds the ids of its runs."""
+    buffer = io.BytesIO()
+    write: Callable[..., Any] = figure.savefig
+    write(buffer, format=kind, dpi=200, metadata={"Description": f"runs: {', '.join(runs)}"})
+    return buffer.getvalue()

@@ -92,7 +92,7 @@ def _varies(runs: pd.DataFrame, key: str) -> bool:
     return runs[key].nunique(dropna=False) > 1
 
 
-def _printable(table: pd.DataFrame) -> pd.DataFrame:
+def printable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text: two decimals (three for p-values and differences), nothing where there is no value."""
     formats = dict.fromkeys(["accuracy %", "95% low", "95% high"], "{:.2f}")
     if DIFFERENCES["difference"] in table:
@@ -109,17 +109,17 @@ def _printable(table: pd.DataFrame) -> pd.DataFrame:
 
 def to_text(table: pd.DataFrame) -> str:
     """Return the table for a terminal."""
-    return _printable(table).to_string(index=False) if len(table) else "no finished runs"
+    return printable(table).to_string(index=False) if len(table) else "no finished runs"
 
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Return the table in Markdown."""
-    return _printable(table).to_markdown(index=False, disable_numparse=True)
+    return printable(table).to_markdown(index=False, disable_numparse=True)
 
 
 def to_latex(table: pd.DataFrame) -> str:
     """Return the table in LaTeX, with booktabs rules."""
-    return _printable(table).to_latex(index=False, escape=True)
+    return printable(table).to_latex(index=False, escape=True)
 
 
 def to_csv(table: pd.DataFrame) -> str:

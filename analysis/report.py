@@ -1,0 +1,104 @@
+"""One self-contained HTML page of an experiment: verdicts first, then pictures, tables, commands and every run."""
+
+import base64
+import shlex
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from analysis.figures import Study, figures_of, gather, image
+from analysis.stats import MARGIN
+from analysis.tables import DIFFERENCES, accuracy_table, printable
+from weightnet.store import write_whole
+
+RUN_COLUMNS = {
+    "run": "run", "status": "state", "model.name": "model", "seed": "seed", "epoch": "epochs",
+    "test_accuracy": "accuracy", "test_loss": "test loss", "parameters": "parameters", "seconds": "seconds",
+}  # fmt: skip
+
+
+def write_report(
+    names: Sequence[str], overrides: Sequence[str] = (), *, outputs: str | Path = "outputs", mixed: bool = False
+) -> Path:
+    """Write the page of these experiments; return its path, `<outputs>/report-<names>.html`.
+
+    Raises:
+        UserError: an experiment's config is impossible, or its runs cannot be compared.
+        RunFailed: an experiment has no run.
+    """
+    studies = [gather(name, overrides, outputs, mixed=mixed) for name in names]
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(files("analysis").joinpath("report.html").read_text(encoding="utf-8"))
+    page = template.render(
+        sections=[_section(study, overrides) for study in studies], names=", ".join(names), margin=MARGIN
+    )
+    path = Path(outputs) / f"report-{'-'.join([*names, *overrides])}.html".replace("/", "_")
+    write_whole(path, page.encode())
+    return path
+
+
+def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
+    runs, name = study.runs, study.experiment.name
+    pictures = [
+        base64.b64encode(image(figure, "svg", list(runs["run"]))).decode() for figure, _ in figures_of(study).values()
+    ]
+    done = runs[runs["status"] == "done"]
+    versions = [f"{column.removeprefix('version.')} {_values(runs, column)}"
+                for column in runs.columns if column.startswith("version.")]  # fmt: skip
+    return {
+        "name": name,
+        "verdicts": [] if study.differences is None else [sentence(row) for _, row in study.differences.iterrows()],
+        "pictures": pictures,
+        "accuracy": _table(printable(accuracy_table(runs))),
+        "differences": None if study.differences is None else _table(printable(study.differences)),
+        "commands": [
+            shlex.join(["python", "run.py", f"experiment={name}", *overrides]),
+            shlex.join(["python", "-m", "analysis", "report", name, *overrides]),
+        ],
+        "facts": [
+            f"{len(done)} finished runs of {done['seed'].nunique()} seeds, {len(runs) - len(done)} running",
+            f"code {_values(runs, 'code')}; {', '.join(versions)}",
+            f"machine {_values(runs, 'host')}, device {_values(runs, 'device')}, threads {_values(runs, 'threads')}",
+            f"{done['seconds'].sum() / 3600:.2f} hours of training, "
+            f"{runs['started'].min()} to {runs['finished'].dropna().max()}",
+        ],
+        "runs": _table(_runs(runs), sortable=True),
+    }
+
+
+def sentence(row: pd.Series) -> str:
+    """Return the verdict of a row of `analysis.tables.difference_table` in words."""
+    difference, low, high, n = (row[DIFFERENCES[key]] for key in ("difference", "low", "high", "n"))
+    words = {
+        "better": f"better than {row['reference']}",
+        "worse": f"worse than {row['reference']}",
+        "equivalent": f"equivalent to {row['reference']} within {MARGIN} points",
+        "undecided": "undecided",
+    }[row["verdict"]]
+    if row["verdict"] == "undecided" and pd.notna(row[DIFFERENCES["seeds"]]):
+        words += f" (needs about {row[DIFFERENCES['seeds']]:.0f} more seeds)"
+    interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
+    return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, n = {n} pairs"
+
+
+def _values(runs: pd.DataFrame, column: str) -> str:
+    return ", ".join(map(str, runs[column].dropna().unique()))
+
+
+def _runs(runs: pd.DataFrame) -> pd.DataFrame:
+    table = runs[list(RUN_COLUMNS)].rename(columns=RUN_COLUMNS)
+    return table.assign(
+        accuracy=[f"{100 * value:.2f}" for value in table["accuracy"]],
+        **{"test loss": [f"{value:.4f}" for value in table["test loss"]]},
+        seconds=[f"{value:.0f}" for value in table["seconds"]],
+    )
+
+
+def _table(table: pd.DataFrame, *, sortable: bool = False) -> Markup:
+    return Markup(table.to_html(index=False, border=0, classes="sortable" if sortable else None))

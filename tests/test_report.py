@@ -1,0 +1,86 @@
+import base64
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_load import write_run
+
+from analysis.report import sentence, write_report
+from analysis.tables import DIFFERENCES
+from cli.compose import composer, expand
+from weightnet.config import Config
+from weightnet.errors import RunFailed
+
+MakeConfig = Callable[..., Config]
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.images: list[bytes] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            kind, _, content = (dict(attrs)["src"] or "").partition(",")
+            assert kind == "data:image/svg+xml;base64"
+            self.images.append(base64.b64decode(content))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    with composer():
+        for config in expand(["experiment=fig1", "seed=1,2,3,4,5,6", f"outputs={tmp_path}"]):
+            better = 0.01 * (config.model.name == "pool") + 0.0001 * config.seed
+            write_run(config, [0.9 + better * config.seed / 6] * config.train.epochs)
+    return tmp_path
+
+
+def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
+    path = write_report(["fig1"], outputs=outputs)
+    assert path == outputs / "report-fig1.html"
+    text = path.read_text()
+    page = Page(text)
+    assert not re.search(r"(src|href)=\"(?!data:)", text) and "<link" not in text
+    assert len(page.images) == 3 and all(b"<svg" in image for image in page.images)
+    words = "".join(page.words)
+    for run in (outputs / "runs").iterdir():
+        assert run.name in words
+    assert "mnist, pool: better than without feedback; +0.583 points" in words
+    assert words.index("better than without feedback") < words.index("Accuracy after the last epoch")
+    assert "python run.py experiment=fig1" in words and "torch 2.9" in words and "code c0de" in words
+
+
+def test_without_pairs_there_is_no_verdict(make_config: MakeConfig, tmp_path: Path) -> None:
+    with composer():
+        for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
+            write_run(config, [0.9] * config.train.epochs)
+    assert "There is no verdict" in write_report(["fig1"], outputs=tmp_path).read_text()
+    with pytest.raises(RunFailed, match="experiment=fig2"):
+        write_report(["fig1", "fig2"], outputs=tmp_path)
+
+
+def test_sentences() -> None:
+    row = pd.Series(
+        {
+            "dataset": "mnist", "label": "pool", "reference": "without feedback",
+            **{DIFFERENCES[key]: value for key, value in
+               {"difference": -0.012, "low": -0.05, "high": 0.025, "n": 12, "seeds": 3.0}.items()},
+        }
+    )  # fmt: skip
+    numbers = "-0.012 points [-0.050, +0.025], n = 12 pairs"
+    for verdict, words in {
+        "equivalent": "equivalent to without feedback within 0.1 points",
+        "undecided": "undecided (needs about 3 more seeds)",
+        "worse": "worse than without feedback",
+    }.items():
+        assert sentence(pd.concat([row, pd.Series({"verdict": verdict})])) == f"mnist, pool: {words}; {numbers}"
