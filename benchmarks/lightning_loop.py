@@ -6,10 +6,8 @@ trains the models one after the other and prints, as JSON, the seconds of every 
 Python and of the libraries not counted.
 """
 
-import argparse
 import json
 import logging
-import os
 import tempfile
 import time
 import warnings
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.notebook import Net, loaders
+from benchmarks.notebook import Net, arguments, loaders
 
 
 class Module(lightning.LightningModule):
@@ -48,14 +46,7 @@ class Module(lightning.LightningModule):
 
 def main() -> None:
     """Train and print the seconds."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("dataset", choices=["mnist", "cifar"])
-    parser.add_argument("models", nargs="+", choices=["baseline", "pool", "rmp"])
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--root", default=os.environ.get("WEIGHTNET_DATA", "data"))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = arguments()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     seconds, accuracies = [], []

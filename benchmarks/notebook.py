@@ -105,8 +105,8 @@ def epoch(model: Net, optimizer: torch.optim.Optimizer, train: DataLoader, test:
     return correct / len(test.dataset)
 
 
-def main() -> None:
-    """Train and print the seconds."""
+def arguments() -> argparse.Namespace:
+    """Return what the command line asks for; set the number of threads."""
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=["mnist", "cifar"])
     parser.add_argument("models", nargs="+", choices=["baseline", "pool", "rmp"])
@@ -115,6 +115,12 @@ def main() -> None:
     parser.add_argument("--root", default=os.environ.get("WEIGHTNET_DATA", "data"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    return options
+
+
+def main() -> None:
+    """Train and print the seconds."""
+    options = arguments()
     seconds, accuracies = [], []
     for name in options.models:
         torch.manual_seed(1)
