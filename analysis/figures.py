@@ -40,9 +40,9 @@ def draw(
     """Draw an experiment's figures, print its tables, and return the path of the learning curves' PNG.
 
     With two seeds or more, `<name>-final` shows the last epoch's accuracy of every seed, and `<name>-differences` the
-    paired differences from the baseline where there is one. An SVG lies beside each PNG; both hold the ids of their
-    runs. Overrides that change the arms are part of the title and of the file's name: they leave the published figure
-    alone.
+    paired differences from the baseline where there is one. `<name>-feedback` shows the length of the feedback vector.
+    An SVG lies beside each PNG; both hold the ids of their runs. Overrides that change the arms are part of the title
+    and of the file's name: they leave the published figure alone.
 
     Args:
         name: of the experiment.
@@ -117,6 +117,8 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     drawn = {"": _curves(study.experiment, study.epochs)}
     if _has_seeds(done):
         drawn["-final"] = _final(study.experiment, done)
+    if study.epochs["me_norm"].notna().any():
+        drawn["-feedback"] = _feedback(study.experiment, study.epochs[study.epochs["me_norm"].notna()])
     if study.differences is not None:
         drawn["-differences"] = _differences(study.experiment, study.differences)
     return drawn
@@ -178,6 +180,25 @@ def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
     ax.set(xlabel="test accuracy (%)")
     figure.suptitle(_title(experiment, ": every seed, mean and 95% t-interval"), fontsize="medium")
     return figure, data[["label", "seed", "accuracy", "run"]]
+
+
+def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
+    """Return the length of the feedback vector, and of its change in an epoch, against the epoch."""
+    data, models = _labelled(experiment, epochs)
+    figure = Figure(figsize=(6.4, 6.4), layout="constrained")
+    panels = figure.subplots(2, sharex=True)
+    parts = []
+    for ax, column, what in zip(panels, ("me_norm", "me_change"), ("|me|", "|me - me an epoch before|"), strict=True):
+        summary = summarise(data, by=["label", "epoch"], value=column)
+        learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(models), ax=ax)
+        ax.set(xlabel="epoch", ylabel=what)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        parts.append(summary.assign(of=column))
+    panels[0].get_legend().set_loc("best")
+    panels[1].get_legend().remove()
+    interval = ": mean and 95% t-interval over seeds" if data["seed"].nunique() > 1 else ""
+    figure.suptitle(_title(experiment, f", the feedback vector{interval}"), fontsize="medium")
+    return figure, pd.concat(parts, ignore_index=True)
 
 
 def _differences(experiment: Experiment, table: pd.DataFrame) -> Drawn:

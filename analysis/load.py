@@ -26,7 +26,8 @@ class Runs:
     """One row a run: `run`, `path`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
     metrics, and `age`, seconds since the last write. `status` is `interrupted` where the process is gone."""
     epochs: pd.DataFrame
-    """Tidy: one row an epoch of a run, with the columns of metrics.csv and those of `runs` but its metrics."""
+    """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
+    (of feedback.csv), and those of `runs` but its metrics."""
     skipped: list[str]
     """The folders that could not be read, and why: they are in neither frame."""
 
@@ -88,7 +89,7 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
         raise ValueError("metrics.csv does not have every epoch once")
     if missing := [field for field in RECORD if field not in record]:
         raise ValueError(f"run.json has no {', '.join(missing)}")
-    curve = curve.astype({"epoch": int, "step": int})
+    curve = curve.astype({"epoch": int, "step": int}).merge(_feedback(folder), on="epoch", how="left")
     row = {
         "run": folder.name,
         "path": str(folder),
@@ -101,6 +102,15 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     if row["status"] == "running" and _is_gone(row["host"], row["pid"]):
         row["status"] = "interrupted"
     return row | {"age": _age(folder)}, curve
+
+
+def _feedback(folder: Path) -> pd.DataFrame:
+    """Return feedback.csv as `epoch`, `me_norm`, `me_change`; empty where the run has none."""
+    path = folder / "feedback.csv"
+    columns = {"norm": "me_norm", "change": "me_change"}
+    if not path.exists():
+        return pd.DataFrame(columns=["epoch", *columns.values()], dtype=float)
+    return pd.read_csv(path, dtype={"epoch": int, "norm": float, "change": float}).rename(columns=columns)
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

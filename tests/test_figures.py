@@ -123,3 +123,12 @@ def test_a_variant_leaves_the_published_figure_alone(outputs: Path) -> None:
 def test_nothing_to_draw_says_how_to_run_it(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="python run.py experiment=fig2 train.epochs=1"):
         draw("fig2", ["train.epochs=1"], outputs=tmp_path)
+
+
+def test_the_feedback_vectors_length_is_drawn_where_it_was_written(outputs: Path) -> None:
+    for run in (outputs / "runs").glob("mnist-pool-*"):
+        (run / "feedback.csv").write_text("epoch,norm,change\n" + "".join(f"{e},{e / 2},0.5\n" for e in range(1, 7)))
+    path = draw("fig1", outputs=outputs, data=True)
+    shown = pd.read_csv(path.with_name("fig1-feedback.csv"))
+    lengths = shown[shown["of"] == "me_norm"].set_index("epoch")["mean"]
+    assert lengths.tolist() == [e / 2 for e in range(1, 7)] and set(shown["label"]) == {"pool (n=3)"}

@@ -41,7 +41,7 @@ def test_a_run_leaves_the_files_of_the_design(make_config: MakeConfig) -> None:
     folder = run_folder(config)
     assert outcome.folder == folder and outcome.epochs == 2
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "metrics.csv", "steps.csv", "run.json", "run.log"
+        "config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "run.json", "run.log"
     }  # fmt: skip
     read = record(folder)
     assert read["status"] == "done" and read["overrides"] == ["model=pool"] and read["error"] is None
@@ -99,7 +99,8 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     started = record(folder)["started"]
     run(config)
     assert metrics(folder) == metrics(undisturbed.folder)
-    assert (folder / "steps.csv").read_text() == (undisturbed.folder / "steps.csv").read_text()
+    for name in ("steps.csv", "feedback.csv") if model != "baseline" else ("steps.csv",):
+        assert (folder / name).read_text() == (undisturbed.folder / name).read_text()
     assert record(folder)["status"] == "done" and record(folder)["started"] == started
     assert not (folder / "checkpoint.pt").exists()
     assert "going on after epoch 2" in (folder / "run.log").read_text()

@@ -13,9 +13,9 @@ from weightnet.training import EpochResult
 
 HISTORY = [
     EpochResult(epoch=1, step=23, train_loss=0.1 + 0.2, test_loss=1.5, test_accuracy=0.5, seconds=1.0,
-                step_losses=[(10, 2.25), (20, 2.125)]),
+                step_losses=[(10, 2.25), (20, 2.125)], feedback=(1.5, 0.25)),
     EpochResult(epoch=2, step=46, train_loss=1 / 3, test_loss=1.25, test_accuracy=0.75, seconds=1.0,
-                step_losses=[(30, 2.0)]),
+                step_losses=[(30, 2.0)], feedback=(1.25, 0.5)),
 ]  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def test_history_is_written_in_full_precision(folder: RunFolder) -> None:
     assert header == ["epoch", "step", "train_loss", "test_loss", "test_accuracy", "seconds"]
     assert [float(row[2]) for row in rows] == [0.1 + 0.2, 1 / 3]
     assert (folder.path / "steps.csv").read_text() == "step,loss\n10,2.25\n20,2.125\n30,2.0\n"
+    assert (folder.path / "feedback.csv").read_text() == "epoch,norm,change\n1,1.5,0.25\n2,1.25,0.5\n"
     assert folder.metrics()[-1]["test_accuracy"] == 0.75
 
 

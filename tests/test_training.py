@@ -47,6 +47,22 @@ def test_an_epoch_is_a_plain_loop(make_config: MakeConfig, data: Dataset) -> Non
     assert losses[0] == pytest.approx(math.log(10), abs=0.3)
 
 
+def test_the_feedback_vector_is_followed(make_config: MakeConfig, data: Dataset) -> None:
+    config = make_config()
+    model = WeightNet(config)
+    vectors = [model.me()]
+    for result in fit(model, build_optimizer(model, config.train), data, config.train, seed=1):
+        vectors.append(model.me())
+        before, after = vectors[-2:]
+        assert before is not None and after is not None
+        assert result.feedback == (float(after.norm()), float((after - before).norm()))
+        assert result.feedback[1] > 0
+    baseline = make_config(model="baseline")
+    model = WeightNet(baseline)
+    results = fit(model, build_optimizer(model, baseline.train), data, baseline.train, seed=1)
+    assert all(result.feedback is None for result in results)
+
+
 def test_evaluate_is_the_mean_over_the_split(make_config: MakeConfig, data: Dataset) -> None:
     model = WeightNet(make_config())
     loss, accuracy = evaluate(model, data.test, batch_size=32)

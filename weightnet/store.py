@@ -4,6 +4,7 @@
         config.yaml    the resolved config
         metrics.csv    one row an epoch
         steps.csv      loss every `train.log_interval` steps
+        feedback.csv   size and change of the feedback vector, one row an epoch; only with feedback
         run.json       status, identity, versions, times, error
         checkpoint.pt  while the run is unfinished
         run.log
@@ -123,7 +124,7 @@ class RunFolder:
         write_whole(self.path / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False).encode())
 
     def write_history(self, history: Iterable[EpochResult]) -> None:
-        """Write metrics.csv and steps.csv, each as a whole."""
+        """Write metrics.csv, steps.csv and feedback.csv, each as a whole."""
         history = list(history)
         metrics = [[getattr(result, column) for column in METRICS] for result in history]
         _write_csv(self.path / "metrics.csv", METRICS, metrics)
@@ -132,6 +133,9 @@ class RunFolder:
             ("step", "loss"),
             [row for result in history for row in result.step_losses],
         )
+        feedback = [(result.epoch, *result.feedback) for result in history if result.feedback is not None]
+        if feedback:
+            _write_csv(self.path / "feedback.csv", ("epoch", "norm", "change"), feedback)
 
     def metrics(self) -> list[dict[str, float]]:
         """Return the rows of metrics.csv; none where there is no such file."""

@@ -38,6 +38,8 @@ class EpochResult:
     """Of training and evaluation."""
     step_losses: list[tuple[int, float]]
     """(step, loss of its batch), every `log_interval` steps."""
+    feedback: tuple[float, float] | None = None
+    """|me| after the epoch, and |me - me before the epoch|; None without feedback."""
 
 
 def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:
@@ -68,6 +70,7 @@ def fit(
     Between two results, the state of model and optimiser is all that a resumed run needs: the order of the data
     depends on the seed and the epoch alone.
     """
+    me = _me_at_rest(model)
     step_on = _step(model, optimizer, data.train, config.batch_size)
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
@@ -85,6 +88,7 @@ def fit(
         trace = torch.stack(losses).cpu().double()  # the epoch's only wait for the device
         first = step - len(losses) + 1
         test_loss, test_accuracy = evaluate(model, data.test, config.test_batch_size)
+        before, me = me, _me_at_rest(model)
         yield EpochResult(
             epoch=epoch,
             step=step,
@@ -93,7 +97,14 @@ def fit(
             test_accuracy=test_accuracy,
             seconds=time.perf_counter() - start,
             step_losses=[(s, float(trace[s - first])) for s in range(first, step + 1) if s % config.log_interval == 0],
+            feedback=None if me is None or before is None else (float(me.norm()), float((me - before).norm())),
         )
+
+
+def _me_at_rest(model: WeightNet) -> Tensor | None:
+    """Return the feedback vector between two steps, where nothing is drawn anew."""
+    model.eval()
+    return model.me()
 
 
 def _step(model: WeightNet, optimizer: torch.optim.Optimizer, split: Split, batch_size: int) -> Step:
