@@ -8,7 +8,8 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from analysis.load import flat
-from cli.compose import CONF, composer, expand
+from cli.compose import CONF, Composer, composer
+from cli.plan import make_plan
 from weightnet.config import Config, arm, canonical
 
 MODEL_LABELS = {
@@ -57,7 +58,10 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
         HydraException: there is no such experiment, or an override is not understood.
     """
     with nullcontext() if GlobalHydra.instance().is_initialized() else composer():
-        configs = expand([f"experiment={name}", *overrides])
+        jobs = Composer(GlobalHydra.instance().config_loader(), [f"experiment={name}", *overrides])
+        sweeper = jobs.master.hydra.sweeper
+        plan = make_plan(jobs, zipped=sweeper.get("zip") or [], exclude=sweeper.get("exclude") or [])
+    configs = [job.config for job in plan.jobs]
     arms = {arm(config): config for config in configs}
     labels = dict(zip(arms, _labels(list(arms.values())), strict=True))
     return Experiment(

@@ -16,13 +16,16 @@ from matplotlib.ticker import MaxNLocator
 from analysis import plots
 from analysis.experiments import Experiment, load_experiment
 from analysis.load import Runs, load_runs, refuse_mixture
-from analysis.plots import learning_curves, palette, seed_points
+from analysis.plots import heat_map, learning_curves, palette, seed_points
 from analysis.stats import MARGIN, summarise
 from analysis.tables import DIFFERENCES, accuracy_table, difference_table, to_text
 from weightnet.errors import RunFailed, UserError
 from weightnet.store import write_whole
 
 DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+
+GRIDS = (("-kernels", "pool", "dims.n", "dims.m"), ("-projections", "projection", "model.kind", "dims.dx"))
+"""Suffix, model, rows and columns of the heat maps, drawn where an experiment varies both."""
 
 Drawn = tuple[Figure, pd.DataFrame]
 """A figure, and what it shows."""
@@ -117,6 +120,10 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     drawn = {"": _curves(study.experiment, study.epochs)}
     if _has_seeds(done):
         drawn["-final"] = _final(study.experiment, done)
+    for suffix, model, rows, columns in GRIDS:
+        arms = done[done["model.name"] == model]
+        if arms[rows].nunique() > 1 and arms[columns].nunique() > 1:
+            drawn[suffix] = _grid(study.experiment, arms, rows, columns)
     if study.epochs["me_norm"].notna().any():
         drawn["-feedback"] = _feedback(study.experiment, study.epochs[study.epochs["me_norm"].notna()])
     if study.differences is not None:
@@ -180,6 +187,19 @@ def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
     ax.set(xlabel="test accuracy (%)")
     figure.suptitle(_title(experiment, ": every seed, mean and 95% t-interval"), fontsize="medium")
     return figure, data[["label", "seed", "accuracy", "run"]]
+
+
+def _grid(experiment: Experiment, arms: pd.DataFrame, rows: str, columns: str) -> Drawn:
+    """Return the mean accuracy of a model's arms over two of its keys."""
+    data = arms.assign(accuracy=100 * arms["test_accuracy"].astype(float))
+    means = data.groupby([rows, columns])["accuracy"].agg(["mean", "count"]).reset_index()
+    width, height = (data[key].nunique() for key in (columns, rows))
+    figure = Figure(figsize=(2.5 + 0.45 * width, 2.5 + 0.6 * height), layout="constrained")
+    heat_map(means, rows=rows, columns=columns, value="mean", ax=figure.subplots())
+    least, most = means["count"].min(), means["count"].max()
+    count = f"n = {least}" if least == most else f"n = {least} to {most}"
+    figure.suptitle(_title(experiment, f": mean test accuracy (%), {count} runs a cell"), fontsize="medium")
+    return figure, means
 
 
 def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:

@@ -118,3 +118,19 @@ def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[s
     ax.set_yticks(range(len(table)), list(table[y]))
     ax.invert_yaxis()
     ax.grid(True, axis="x", alpha=0.4)
+
+
+def heat_map(table: pd.DataFrame, *, rows: str, columns: str, value: str, ax: Axes | None = None) -> Axes:
+    """Draw `value` over two columns as shades with the number in each cell; cells without a row stay empty.
+
+    Args:
+        table: tidy, with columns `rows`, `columns`, `value`; values of the same cell are averaged.
+        rows: column of the vertical axis.
+        columns: column of the horizontal axis.
+        value: column of the shade.
+        ax: drawn on; a new figure's if not given.
+    """
+    ax = ax or Figure().subplots()
+    grid = table.pivot_table(index=rows, columns=columns, values=value, aggfunc="mean")
+    sns.heatmap(grid, annot=True, fmt=".2f", cmap="cividis", annot_kws={"size": 7, "rotation": 90}, ax=ax, square=False)
+    return ax

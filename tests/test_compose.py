@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cli.compose import CONF, composer, expand, to_config
+from cli.compose import CONF, Composer, composer, expand, to_config
+from cli.plan import make_plan
 from weightnet.config import run_id, signature
 from weightnet.errors import UserError
+from weightnet.matching import solve
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +122,12 @@ def test_the_saved_config_composes_to_itself() -> None:
     config = to_config(compose("config", ["model=pool", "dims=auto"]))
     again = to_config(OmegaConf.structured(config))
     assert signature(again) == signature(config)
+
+
+def test_the_kernels_experiment_is_the_notebooks_matching_table() -> None:
+    jobs = Composer(GlobalHydra.instance().config_loader(), ["experiment=kernels", "seed=1"])
+    plan = make_plan(jobs, zipped=jobs.master.hydra.sweeper.zip)
+    pools = [job.config.dims for job in plan.jobs if job.config.model.name == "pool"]
+    table = [(match.dx, match.m, match.n) for match in solve(160, 50, 10, range(10, 40))]
+    assert [(dims.dx, dims.m, dims.n) for dims in pools] == table and len(table) == 39
+    assert len(plan.jobs) == 40  # and one without feedback

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from analysis.plots import COLOURS, differences, learning_curves, palette, seed_points
+from analysis.plots import COLOURS, differences, heat_map, learning_curves, palette, seed_points
 
 SUMMARY = pd.DataFrame(
     {
@@ -68,3 +68,10 @@ def test_every_seed_is_a_mark() -> None:
     ax = seed_points(points, COMPARISON, x="accuracy", y="label", colours=BLACK)
     marks = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "|"]
     assert marks == [[89, 91], [91]]
+
+
+def test_a_heat_map_is_the_pivot_of_its_table() -> None:
+    table = pd.DataFrame({"n": [10, 10, 25, 25], "m": [31, 62, 31, 31], "accuracy": [90.0, 91.0, 92.0, 94.0]})
+    ax = heat_map(table, rows="n", columns="m", value="accuracy", ax=Figure().subplots())
+    assert [text.get_text() for text in ax.texts] == ["90.00", "91.00", "93.00"]  # the mean of two; one cell is empty
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["31", "62"]
