@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -23,6 +24,9 @@ from weightnet.errors import RunFailed, UserError
 from weightnet.store import write_whole
 
 DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+
+MOST_IN_LEGEND = 6
+"""More lines have their legend beside them."""
 
 GRIDS = (("-kernels", "pool", "dims.n", "dims.m"), ("-projections", "projection", "model.kind", "dims.dx"))
 """Suffix, model, rows and columns of the heat maps, drawn where an experiment varies both."""
@@ -175,7 +179,20 @@ def _curves(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
     ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
     ax.set_xlim(0.5, summary["epoch"].max() + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _tame_legend(figure, ax)
     return figure, summary
+
+
+def _tame_legend(figure: Figure, ax: Axes) -> None:
+    """Move a legend that would cover the lines beside them, and make room for it there."""
+    handles, labels = ax.get_legend_handles_labels()
+    legend = ax.get_legend()
+    if legend is None or len(labels) <= MOST_IN_LEGEND:
+        return
+    legend.remove()
+    columns = -(-len(labels) // 24)
+    figure.set_figwidth(figure.get_figwidth() + 2.2 * columns)
+    figure.legend(handles, labels, loc="outside right center", fontsize="x-small", ncols=columns)
 
 
 def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
@@ -191,11 +208,13 @@ def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
 
 def _grid(experiment: Experiment, arms: pd.DataFrame, rows: str, columns: str) -> Drawn:
     """Return the mean accuracy of a model's arms over two of its keys."""
-    data = arms.assign(accuracy=100 * arms["test_accuracy"].astype(float))
+    whole = {key: int for key in (rows, columns) if arms[key].dtype == float}  # float only for runs without kernels
+    data = arms.astype(whole).assign(accuracy=100 * arms["test_accuracy"].astype(float))
     means = data.groupby([rows, columns])["accuracy"].agg(["mean", "count"]).reset_index()
     width, height = (data[key].nunique() for key in (columns, rows))
     figure = Figure(figsize=(2.5 + 0.45 * width, 2.5 + 0.6 * height), layout="constrained")
-    heat_map(means, rows=rows, columns=columns, value="mean", ax=figure.subplots())
+    ax = heat_map(means, rows=rows, columns=columns, value="mean", ax=figure.subplots())
+    ax.set(xlabel=columns.rpartition(".")[2], ylabel=rows.rpartition(".")[2])
     least, most = means["count"].min(), means["count"].max()
     count = f"n = {least}" if least == most else f"n = {least} to {most}"
     figure.suptitle(_title(experiment, f": mean test accuracy (%), {count} runs a cell"), fontsize="medium")
@@ -216,6 +235,7 @@ def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
         parts.append(summary.assign(of=column))
     panels[0].get_legend().set_loc("best")
     panels[1].get_legend().remove()
+    _tame_legend(figure, panels[0])
     interval = ": mean and 95% t-interval over seeds" if data["seed"].nunique() > 1 else ""
     figure.suptitle(_title(experiment, f", the feedback vector{interval}"), fontsize="medium")
     return figure, pd.concat(parts, ignore_index=True)
