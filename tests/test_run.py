@@ -19,7 +19,7 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model=pol"], "model=pol: there is no such model; did you mean pool? Choices: baseline, pool"),
+        (["model=pol"], "model=pol: there is no such model; did you mean pool? Choices: baseline, bias_lr, constant, "),
         (["dataset=minst"], "dataset=minst: there is no such dataset; did you mean mnist?"),
         (["dims=publishd"], "did you mean published?"),
         (["experiment=fig"], "experiment=fig: there is no such experiment; did you mean fig"),
@@ -60,7 +60,7 @@ def test_a_missing_data_set_is_one_line(tmp_path: Path) -> None:
 def test_help_is_for_a_person_and_quick() -> None:
     done = python("run.py", "--help")
     assert done.returncode == 0
-    for word in ("dataset: cifar, digits", "model: baseline, pool", "experiment=fig3", "Examples"):
+    for word in ("dataset: cifar, digits", "model: baseline, bias_lr, constant", "experiment=fig3", "Examples"):
         assert word in done.stdout
     assert done.stdout.split("Examples")[1].count("python run.py") >= 5
     assert "torch" not in python("-X", "importtime", "run.py", "--help").stderr
