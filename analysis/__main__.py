@@ -30,6 +30,14 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--outputs", default="outputs", metavar="DIR", help="root of all output (default outputs)")
     runs = argparse.ArgumentParser(add_help=False)
     runs.add_argument("--mixed", action="store_true", help="compare runs of different code or versions all the same")
+    runs.add_argument(
+        "--reference", metavar="MODEL",
+        help="compare the experiment's arms with this model, seed by seed (figures, report: default baseline)",
+    )  # fmt: skip
+    runs.add_argument(
+        "--margin", type=float, default=stats.MARGIN, metavar="POINTS",
+        help=f"the smallest difference worth having, in percentage points (default {stats.MARGIN})",
+    )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     figures = commands.add_parser(
@@ -54,13 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "names", nargs="*", metavar="NAME|KEY=VALUE",
         help="experiments, and overrides of their keys (default: all finished runs)",
-    )  # fmt: skip
-    table.add_argument(
-        "--reference", metavar="MODEL", help="compare the experiment's arms with this model, seed by seed"
-    )
-    table.add_argument(
-        "--margin", type=float, default=stats.MARGIN, metavar="POINTS",
-        help=f"the smallest difference worth having, in percentage points (default {stats.MARGIN})",
     )  # fmt: skip
     kinds = table.add_mutually_exclusive_group()
     for name in ("csv", "markdown", "latex"):
@@ -87,14 +88,22 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if "=" not in word], [word for word in words if "=" in word]
 
 
+def _check_comparison(options: argparse.Namespace, *, named: bool) -> None:
+    if options.reference and not named:
+        raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
+    if not options.margin > 0:
+        raise UserError(f"--margin={options.margin:g}: must be greater than 0")
+
+
 def _figures(options: argparse.Namespace) -> None:
     names, overrides = _split(options.names)
+    _check_comparison(options, named=bool(names))
     seeds_asked_for = any(override.startswith("seed=") for override in overrides)
     drawn = 0
     for name in names or experiment_names():
         try:
             draw(name, overrides, outputs=options.outputs, only_seeds_asked_for=seeds_asked_for, mixed=options.mixed,
-                 data=options.data)  # fmt: skip
+                 data=options.data, reference=options.reference, margin=options.margin)  # fmt: skip
             drawn += 1
         except RunFailed:
             if names:
@@ -108,10 +117,7 @@ def _table(options: argparse.Namespace) -> None:
     loaded = load_runs(options.outputs)
     report_skipped(loaded)
     runs = loaded.runs
-    if options.reference and len(names) != 1:
-        raise UserError("--reference: name the one experiment whose arms are compared")
-    if not options.margin > 0:
-        raise UserError(f"--margin={options.margin}: must be greater than 0")
+    _check_comparison(options, named=len(names) == 1)
     if names:
         seeds_asked_for = any(override.startswith("seed=") for override in overrides)
         chosen = [select(load_experiment(name, overrides), runs, only_seeds_asked_for=seeds_asked_for)
@@ -129,13 +135,18 @@ def _table(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     names, overrides = _split(options.names)
+    _check_comparison(options, named=bool(names))
     if not names:
         runs = load_runs(options.outputs).runs
         names = [name for name in experiment_names()
                  if len(select(load_experiment(name, overrides), runs, only_seeds_asked_for=False))]  # fmt: skip
         if not names:
             raise RunFailed(f"no experiment has finished or running runs in {options.outputs}/runs")
-    print(f"report: {write_report(names, overrides, outputs=options.outputs, mixed=options.mixed)}")
+    path = write_report(
+        names, overrides, outputs=options.outputs, mixed=options.mixed, reference=options.reference,
+        margin=options.margin,
+    )  # fmt: skip
+    print(f"report: {path}")
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -144,7 +155,12 @@ def _status(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if any(word.startswith("-") for word in rest) or (rest and "names" not in options):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # names and overrides that stand after a flag
+        options.names = [*options.names, *rest]
     with plainly():
         options.command(options)
 

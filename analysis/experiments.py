@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from analysis.load import flat
 from cli.compose import CONF, Composer, composer
 from cli.plan import make_plan
-from weightnet.config import Config, arm, canonical
+from weightnet.config import Config, ModelConfig, arm, canonical
 
 MODEL_LABELS = {
     "baseline": "without feedback",
@@ -30,6 +30,8 @@ class Experiment:
     """Arm (as in run.json) -> label, in the order of the experiment."""
     models: dict[str, str]
     """Label -> model."""
+    colours: dict[str, str]
+    """Label -> key of its colour in `analysis.plots.COLOURS`: the model, and the kind of a projection."""
     variant: list[str]
     """The overrides that make the arms other than the experiment's file does."""
     datasets: list[str]
@@ -68,10 +70,18 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
         name=name,
         labels=labels,
         models={labels[key]: config.model.name for key, config in arms.items()},
+        colours={labels[key]: _colour(config.model) for key, config in arms.items()},
         variant=[override for override in overrides if override.partition("=")[0].split(".")[0] not in _SAME_ARMS],
         datasets=list(dict.fromkeys(config.dataset.name for config in configs)),
         seeds={config.seed for config in configs},
     )
+
+
+def _colour(model: ModelConfig) -> str:
+    """Return the model's name; a projection of the kind `dense` is `rmp`, whichever way it was asked for."""
+    if model.name != "projection" or model.kind == "sparse":
+        return model.name
+    return "rmp" if model.kind == "dense" else f"projection {model.kind}"
 
 
 def _labels(configs: list[Config]) -> list[str]:

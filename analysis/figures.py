@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import plots
-from analysis.experiments import Experiment, load_experiment
+from analysis.experiments import MODEL_LABELS, Experiment, load_experiment
 from analysis.load import Runs, load_runs, refuse_mixture
 from analysis.plots import heat_map, learning_curves, palette, seed_points
-from analysis.stats import MARGIN, summarise
+from analysis.stats import MARGIN, interval_name, summarise
 from analysis.tables import DIFFERENCES, accuracy_table, difference_table, to_text
 from weightnet.errors import RunFailed, UserError
 from weightnet.store import write_whole
@@ -43,11 +43,14 @@ def draw(
     only_seeds_asked_for: bool = False,
     mixed: bool = False,
     data: bool = False,
+    reference: str | None = None,
+    margin: float = MARGIN,
 ) -> Path:
     """Draw an experiment's figures, print its tables, and return the path of the learning curves' PNG.
 
     With two seeds or more, `<name>-final` shows the last epoch's accuracy of every seed, and `<name>-differences` the
-    paired differences from the baseline where there is one. `<name>-feedback` shows the length of the feedback vector.
+    paired differences from the baseline where there is one (`<name>-differences-from-<reference>`: from another model).
+    `<name>-feedback` shows the length of the feedback vector.
     An SVG lies beside each PNG; both hold the ids of their runs. Overrides that change the arms are part of the title
     and of the file's name: they leave the published figure alone.
 
@@ -58,12 +61,15 @@ def draw(
         only_seeds_asked_for: leave out seeds that the experiment with these overrides does not run.
         mixed: also where the runs were made by different code or versions.
         data: write what is drawn as CSV beside each figure.
+        reference: the model that the others are compared with; None for the baseline where there is one.
+        margin: the smallest difference worth having, in percentage points.
 
     Raises:
         UserError: the experiment's config is impossible, or its runs cannot be told apart or compared.
         RunFailed: there is no run to draw.
     """
-    study = gather(name, overrides, outputs, only_seeds_asked_for=only_seeds_asked_for, mixed=mixed)
+    study = gather(name, overrides, outputs, only_seeds_asked_for=only_seeds_asked_for, mixed=mixed,
+                   reference=reference, margin=margin)  # fmt: skip
     _report_gaps(study.experiment, study.runs)
     print(f"\n{to_text(accuracy_table(study.runs))}\n")
     if study.differences is not None:
@@ -89,11 +95,20 @@ class Study:
     """Finished and running."""
     epochs: pd.DataFrame
     differences: pd.DataFrame | None
-    """From the baseline, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
+    """From the reference, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
+    reference: str
+    margin: float
 
 
 def gather(
-    name: str, overrides: Sequence[str], outputs: str | Path, *, only_seeds_asked_for: bool = False, mixed: bool = False
+    name: str,
+    overrides: Sequence[str],
+    outputs: str | Path,
+    *,
+    only_seeds_asked_for: bool = False,
+    mixed: bool = False,
+    reference: str | None = None,
+    margin: float = MARGIN,
 ) -> Study:
     """Return an experiment's runs, for drawing; arguments and errors are those of `draw`."""
     experiment = load_experiment(name, overrides)
@@ -105,13 +120,18 @@ def gather(
         raise RunFailed(f"{name}: no finished or running run of it in {outputs}/runs; run it with: {command}")
     if not mixed:
         refuse_mixture(runs)
-    done = runs[runs["status"] == "done"]
-    baselines = done[done["model.name"] == "baseline"].groupby("dataset.name")["arm"].nunique()
-    comparable = _has_seeds(done) and len(baselines) == done["dataset.name"].nunique() and baselines.max() == 1
     differences = None
-    if comparable and done["arm"].nunique() > len(baselines):
-        differences = difference_table(runs, experiment, "baseline", margin=MARGIN)
-    return Study(experiment, runs, loaded.epochs[loaded.epochs["run"].isin(runs["run"])], differences)
+    if reference or _has_baseline(runs[runs["status"] == "done"]):
+        differences = difference_table(runs, experiment, reference or "baseline", margin=margin)
+    epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
+    return Study(experiment, runs, epochs, differences, reference or "baseline", margin)
+
+
+def _has_baseline(done: pd.DataFrame) -> bool:
+    """Tell whether there are arms to compare with a baseline, one on each data set, by several seeds."""
+    baselines = done[done["model.name"] == "baseline"].groupby("dataset.name")["arm"].nunique()
+    one_each = len(baselines) == done["dataset.name"].nunique() and bool((baselines == 1).all())
+    return one_each and _has_seeds(done) and done["arm"].nunique() > len(baselines)
 
 
 def _has_seeds(done: pd.DataFrame) -> bool:
@@ -130,8 +150,9 @@ def figures_of(study: Study) -> dict[str, Drawn]:
             drawn[suffix] = _grid(study.experiment, arms, rows, columns)
     if study.epochs["me_norm"].notna().any():
         drawn["-feedback"] = _feedback(study.experiment, study.epochs[study.epochs["me_norm"].notna()])
-    if study.differences is not None:
-        drawn["-differences"] = _differences(study.experiment, study.differences)
+    if study.differences is not None and len(study.differences):
+        suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
+        drawn[f"-differences{suffix}"] = _differences(study, study.differences)
     return drawn
 
 
@@ -170,10 +191,10 @@ def _report_gaps(experiment: Experiment, runs: pd.DataFrame) -> None:
 
 def _curves(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
     """Return test accuracy in % against epoch, a line an arm; n is in the legend."""
-    data, models = _labelled(experiment, epochs)
+    data, keys = _labelled(experiment, epochs)
     summary = summarise(data, by=["label", "epoch"], value="accuracy")
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    ax = learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(models), ax=figure.subplots())
+    ax = learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(keys), ax=figure.subplots())
     interval = ": mean and 95% t-interval over seeds" if data["seed"].nunique() > 1 else ""
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", title=_title(experiment, interval))
     ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
@@ -197,10 +218,10 @@ def _tame_legend(figure: Figure, ax: Axes) -> None:
 
 def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
     """Return the last epoch's test accuracy in %: every seed, mean and interval, a row an arm."""
-    data, models = _labelled(experiment, done)
+    data, keys = _labelled(experiment, done)
     summary = summarise(data, by=["label"], value="accuracy")
     figure = Figure(figsize=(6.4, 1.2 + 0.4 * len(summary)), layout="constrained")
-    ax = seed_points(data, summary, x="accuracy", y="label", colours=palette(models), ax=figure.subplots())
+    ax = seed_points(data, summary, x="accuracy", y="label", colours=palette(keys), ax=figure.subplots())
     ax.set(xlabel="test accuracy (%)")
     figure.suptitle(_title(experiment, ": every seed, mean and 95% t-interval"), fontsize="medium")
     return figure, data[["label", "seed", "accuracy", "run"]]
@@ -223,13 +244,13 @@ def _grid(experiment: Experiment, arms: pd.DataFrame, rows: str, columns: str) -
 
 def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
     """Return the length of the feedback vector, and of its change in an epoch, against the epoch."""
-    data, models = _labelled(experiment, epochs)
+    data, keys = _labelled(experiment, epochs)
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     panels = figure.subplots(2, sharex=True)
     parts = []
     for ax, column, what in zip(panels, ("me_norm", "me_change"), ("|me|", "|me - me an epoch before|"), strict=True):
         summary = summarise(data, by=["label", "epoch"], value=column)
-        learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(models), ax=ax)
+        learning_curves(summary, x="epoch", y="mean", hue="label", colours=palette(keys), ax=ax)
         ax.set(xlabel="epoch", ylabel=what)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         parts.append(summary.assign(of=column))
@@ -241,26 +262,32 @@ def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
     return figure, pd.concat(parts, ignore_index=True)
 
 
-def _differences(experiment: Experiment, table: pd.DataFrame) -> Drawn:
-    """Return the paired differences from the baseline in points, a row an arm."""
+def _differences(study: Study, table: pd.DataFrame) -> Drawn:
+    """Return the paired differences from the reference in points, a row an arm."""
+    experiment, margin = study.experiment, study.margin
     plain = table.rename(columns={heading: key for key, heading in DIFFERENCES.items()})
-    models = {f"{label} (n={n})": experiment.models[label] for label, n in zip(plain["label"], plain["n"], strict=True)}
-    plain = plain.assign(label=list(models))
+    keys = {f"{label} (n={n})": experiment.colours[label] for label, n in zip(plain["label"], plain["n"], strict=True)}
+    plain = plain.assign(label=list(keys))
     figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(plain)), layout="constrained")
-    ax = plots.differences(plain, y="label", margin=MARGIN, colours=palette(models), ax=figure.subplots())
-    title = ": accuracy minus that without feedback, paired by seed, 95% BCa interval"
-    ax.set(xlabel=f"difference (points); grey: the margin of {MARGIN}")
+    ax = plots.differences(plain, y="label", margin=margin, colours=palette(keys), ax=figure.subplots())
+    reference = MODEL_LABELS.get(study.reference, study.reference)
+    title = f": difference in accuracy from '{reference}', paired by seed, 95% {interval_name(list(plain['n']))}"
+    ax.set(xlabel=f"difference (points); grey: the margin of {margin:g}")
     figure.suptitle(_title(experiment, title), fontsize="medium")
     return figure, plain
 
 
 def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the rows in the order of the arms, with `label` (n in it) and `accuracy` in %; and label -> model."""
+    """Return the rows in the order of arms and seeds, with `label` (n in it) and `accuracy` in %; and label -> colour.
+
+    The colour is a key of `analysis.plots.COLOURS`.
+    """
     counts = rows.groupby("arm")["seed"].nunique()
     labels = {arm: f"{label} (n={counts[arm]})" for arm, label in experiment.labels.items() if arm in counts}
-    models = {labels[arm]: experiment.models[label] for arm, label in experiment.labels.items() if arm in labels}
+    keys = {labels[arm]: experiment.colours[label] for arm, label in experiment.labels.items() if arm in labels}
     data = rows.assign(label=rows["arm"].map(labels), accuracy=100 * rows["test_accuracy"].astype(float))
-    return data.sort_values("label", key=lambda column: column.map(list(models).index), kind="stable"), models
+    by_seed = data.sort_values("seed", kind="stable")
+    return by_seed.sort_values("label", key=lambda column: column.map(list(keys).index), kind="stable"), keys
 
 
 def _title(experiment: Experiment, what: str) -> str:

@@ -9,18 +9,23 @@ from matplotlib.figure import Figure
 
 Colour = tuple[float, float, float]
 
-MODELS = (
+KEYS = (
     "baseline", "pool", "rmp", "projection", "constant", "foreign", "ones", "noise", "fixed_noise", "shuffled",
-    "bias_lr", "wide",
+    "bias_lr", "wide", "projection kron", "projection srht", "projection countsketch",
 )  # fmt: skip
 COLOURS: dict[str, Colour] = dict(
-    zip(MODELS, [*sns.color_palette("colorblind"), (0.25, 0.25, 0.25), (0.0, 0.45, 0.35)], strict=True)
-)
-"""The same model has the same colour in every figure; seaborn's colour-blind palette, then a grey and a green."""
+    zip(
+        KEYS,
+        [*sns.color_palette("colorblind"), (0.25, 0.25, 0.25), (0.0, 0.45, 0.35), (0.4, 0.25, 0.1), (0.45, 0.2, 0.55),
+         (0.5, 0.5, 0.0)],
+        strict=True,
+    )
+)  # fmt: skip
+"""The same model has the same colour in every figure; seaborn's colour-blind palette, then others."""
 
 
 def palette(labels: Mapping[str, str]) -> dict[str, Colour]:
-    """Return a colour for each label; `labels` maps it to its model. A model's own colour goes to its first label."""
+    """Return a colour for each label; `labels` maps it to a key of `COLOURS`, whose colour goes to its first label."""
     spare = iter(sns.color_palette("husl", len(labels)))
     used: set[str] = set()
     colours = {}

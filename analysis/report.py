@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from analysis.figures import Study, figures_of, gather, image
-from analysis.stats import MARGIN
+from analysis.stats import MARGIN, interval_name
 from analysis.tables import DIFFERENCES, accuracy_table, printable
 from weightnet.store import write_whole
 
@@ -23,20 +23,28 @@ RUN_COLUMNS = {
 
 
 def write_report(
-    names: Sequence[str], overrides: Sequence[str] = (), *, outputs: str | Path = "outputs", mixed: bool = False
+    names: Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    outputs: str | Path = "outputs",
+    mixed: bool = False,
+    reference: str | None = None,
+    margin: float = MARGIN,
 ) -> Path:
     """Write the page of these experiments; return its path, `<outputs>/report-<names>.html`.
+
+    Arguments are those of `analysis.figures.draw`.
 
     Raises:
         UserError: an experiment's config is impossible, or its runs cannot be compared.
         RunFailed: an experiment has no run.
     """
-    studies = [gather(name, overrides, outputs, mixed=mixed) for name in names]
+    studies = [gather(name, overrides, outputs, mixed=mixed, reference=reference, margin=margin) for name in names]
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(files("analysis").joinpath("report.html").read_text(encoding="utf-8"))
     page = template.render(
-        sections=[_section(study, overrides) for study in studies], names=", ".join(names), margin=MARGIN
+        sections=[_section(study, overrides) for study in studies], names=", ".join(names), margin=f"{margin:g}"
     )
     path = Path(outputs) / f"report-{'-'.join([*names, *overrides])}.html".replace("/", "_")
     write_whole(path, page.encode())
@@ -51,15 +59,19 @@ def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
     done = runs[runs["status"] == "done"]
     versions = [f"{column.removeprefix('version.')} {_values(runs, column)}"
                 for column in runs.columns if column.startswith("version.")]  # fmt: skip
+    comparison = [] if study.reference == "baseline" else [f"--reference={study.reference}"]
+    comparison += [] if study.margin == MARGIN else [f"--margin={study.margin:g}"]
+    compared = study.differences if study.differences is not None else pd.DataFrame()
     return {
         "name": name,
-        "verdicts": [] if study.differences is None else [sentence(row) for _, row in study.differences.iterrows()],
+        "verdicts": [sentence(row, study.margin) for _, row in compared.iterrows()],
+        "interval": interval_name(list(compared[DIFFERENCES["n"]])) if len(compared) else "",
         "pictures": pictures,
         "accuracy": _table(printable(accuracy_table(runs))),
-        "differences": None if study.differences is None else _table(printable(study.differences)),
+        "differences": _table(printable(compared)) if len(compared) else None,
         "commands": [
             shlex.join(["python", "run.py", f"experiment={name}", *overrides]),
-            shlex.join(["python", "-m", "analysis", "report", name, *overrides]),
+            shlex.join(["python", "-m", "analysis", "report", name, *overrides, *comparison]),
         ],
         "facts": [
             f"{len(done)} finished runs of {done['seed'].nunique()} seeds, {len(runs) - len(done)} running",
@@ -72,13 +84,13 @@ def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def sentence(row: pd.Series) -> str:
-    """Return the verdict of a row of `analysis.tables.difference_table` in words."""
+def sentence(row: pd.Series, margin: float) -> str:
+    """Return the verdict of a row of `analysis.tables.difference_table`, made with this margin, in words."""
     difference, low, high, n = (row[DIFFERENCES[key]] for key in ("difference", "low", "high", "n"))
     words = {
         "better": f"better than {row['reference']}",
         "worse": f"worse than {row['reference']}",
-        "equivalent": f"equivalent to {row['reference']} within {MARGIN} points",
+        "equivalent": f"equivalent to {row['reference']} within {margin:g} points",
         "undecided": "undecided",
     }[row["verdict"]]
     if row["verdict"] == "undecided" and pd.notna(row[DIFFERENCES["seeds"]]):

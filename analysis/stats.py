@@ -19,6 +19,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
+BOOTSTRAP_FROM = 10
+"""Pairs from which on a bootstrap interval covers about as often as it says (`tests/test_stats.py`)."""
 MARGIN = 0.1
 """Percentage points of accuracy: the smallest difference worth having."""
 
@@ -67,7 +69,7 @@ def compare(
 
     Returns:
         One row an arm but the reference, in the order of the data: `arm`; `n`, seeds in common; `difference`, mean of
-        arm minus reference, with its BCa bootstrap interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST),
+        arm minus reference, with its interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST),
         both after Holm; `improvement`, the share of seeds in which the arm is better, ties counted half; `seeds`, how
         many more it takes to detect a difference of the margin (paired t-test, power 0.8); `verdict`. NaN where n is
         too small.
@@ -112,19 +114,30 @@ def _verdict(row: pd.Series, level: float) -> str:
 
 
 def interval(differences: Values, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the BCa bootstrap interval of the mean; NaN where n < 3, a point where all are equal.
+    """Return the interval of the mean: BCa bootstrap, or Student's t below `BOOTSTRAP_FROM` differences.
 
-    With fewer than about ten differences it is too narrow: the tests are to be believed there.
+    NaN where n < 2, a point where all are equal.
     """
-    if len(differences) < 3:
+    n = len(differences)
+    if n < 2:
         return math.nan, math.nan
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])
+    if n < BOOTSTRAP_FROM:
+        low, high = stats.t.interval(confidence, n - 1, loc=differences.mean(), scale=stats.sem(differences))
+        return float(low), float(high)
     result = stats.bootstrap(
         (differences,), np.mean, confidence_level=confidence, method="BCa", n_resamples=9999,
         random_state=np.random.default_rng(0),
     )  # fmt: skip
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def interval_name(n: Sequence[int]) -> str:
+    """Return what `interval` returns for these numbers of differences, in words."""
+    if min(n) >= BOOTSTRAP_FROM:
+        return "BCa interval"
+    return "t-interval" if max(n) < BOOTSTRAP_FROM else f"interval (BCa; t below {BOOTSTRAP_FROM} pairs)"
 
 
 def sign_flip(differences: Values) -> float:

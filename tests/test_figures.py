@@ -8,6 +8,7 @@ from test_load import write_run
 from analysis.experiments import experiment_names, load_experiment
 from analysis.figures import draw, select
 from analysis.load import load_runs
+from analysis.plots import COLOURS
 from cli.compose import composer, expand
 from weightnet.config import Config, arm
 from weightnet.errors import RunFailed, UserError
@@ -58,6 +59,17 @@ def test_labels_say_in_what_arms_differ() -> None:
     assert list(sets.labels.values()) == ["pool, dataset=mnist", "pool, dataset=kmnist"]
 
 
+def test_an_arm_has_the_same_colour_in_every_experiment() -> None:
+    kinds = load_experiment("projections")
+    assert {label: COLOURS[key] for label, key in kinds.colours.items()} == {
+        "without feedback": COLOURS["baseline"],
+        "projection, kind=dense": COLOURS["rmp"],
+        "projection, kind=sparse": COLOURS["projection"],
+        **{f"projection, kind={kind}": COLOURS[f"projection {kind}"] for kind in ("kron", "srht", "countsketch")},
+    }
+    assert load_experiment("controlled", ["seed=1"]).colours["projection"] == "projection"
+
+
 def test_arms_are_those_of_run_json(make_config: MakeConfig) -> None:
     with composer():
         (config,) = expand(["dataset=mnist", "model=baseline"])
@@ -93,6 +105,7 @@ def test_a_figure_holds_the_ids_of_its_runs_and_its_data_on_request(outputs: Pat
         assert all(run.encode() in png.read_bytes() and run in svg.read_text() for run in ids)
     shown = pd.read_csv(path.with_name("fig1-final.csv"))
     assert len(shown) == 6 and shown["accuracy"].min() == pytest.approx(90.1)
+    assert shown["seed"].tolist() == [1, 2, 3, 1, 2, 3]
     assert pd.read_csv(path.with_name("fig1-differences.csv"))["difference"].tolist() == pytest.approx([0], abs=1e-9)
 
 
@@ -103,6 +116,14 @@ def test_runs_of_other_code_are_refused_unless_asked_for(outputs: Path) -> None:
     with pytest.raises(UserError, match="--mixed"):
         draw("fig1", outputs=outputs)
     assert draw("fig1", outputs=outputs, mixed=True).exists()
+
+
+def test_another_model_can_be_the_reference(outputs: Path) -> None:
+    path = draw("fig1", outputs=outputs, data=True, reference="pool")
+    shown = pd.read_csv(path.with_name("fig1-differences-from-pool.csv"))
+    assert shown["label"].tolist() == ["without feedback (n=3)"] and shown["reference"].tolist() == ["pool"]
+    with pytest.raises(UserError, match="models of fig1: baseline, pool"):
+        draw("fig1", outputs=outputs, reference="rmp")
 
 
 def test_missing_arms_and_broken_folders_are_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

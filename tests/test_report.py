@@ -83,4 +83,12 @@ def test_sentences() -> None:
         "undecided": "undecided (needs about 3 more seeds)",
         "worse": "worse than without feedback",
     }.items():
-        assert sentence(pd.concat([row, pd.Series({"verdict": verdict})])) == f"mnist, pool: {words}; {numbers}"
+        judged = pd.concat([row, pd.Series({"verdict": verdict})])
+        assert sentence(judged, 0.1) == f"mnist, pool: {words}; {numbers}"
+    assert "within 0.5 points" in sentence(pd.concat([row, pd.Series({"verdict": "equivalent"})]), 0.5)
+
+
+def test_another_reference_and_margin_are_those_of_the_page(outputs: Path) -> None:
+    text = write_report(["fig1"], outputs=outputs, reference="pool", margin=2).read_text()
+    assert "without feedback: equivalent to pool within 2 points; -0.583 points" in text
+    assert "--reference=pool --margin=2" in text and "smaller than\n2 points" in text

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.stats import compare, equivalence, holm, interval, seeds_needed, sign_flip, summarise
+from analysis.stats import compare, equivalence, holm, interval, interval_name, seeds_needed, sign_flip, summarise
 
 DIFFERENCES = np.array([0.3, -0.1, 0.4, 0.2, 0.05, -0.02, 0.6, 0.1])
 
@@ -77,17 +77,38 @@ def test_holm_by_hand() -> None:
     assert holm(np.array([0.6, 0.9])) == pytest.approx([1, 1])
 
 
-def test_bca_interval_of_one_and_of_equal_differences() -> None:
-    assert all(math.isnan(bound) for bound in interval(np.array([1.0, 2.0])))
+def test_interval_of_one_and_of_equal_differences() -> None:
+    assert all(math.isnan(bound) for bound in interval(np.array([1.0])))
     assert interval(np.array([0.2, 0.2, 0.2])) == (0.2, 0.2)
 
 
+def test_few_differences_have_students_interval_by_hand() -> None:
+    # 1, 2, 3: mean 2, standard error 1/sqrt(3), t(0.975, 2) = 4.302653
+    low, high = interval(np.array([1.0, 2, 3]))
+    assert (2 - low, high - 2) == pytest.approx((4.302653 / math.sqrt(3),) * 2, rel=1e-6)
+
+
+def test_ten_differences_have_scipys_bca_interval() -> None:
+    differences = np.append(DIFFERENCES, [0.15, 0.9])
+    ours = interval(differences)
+    theirs = stats.bootstrap((differences,), np.mean, n_resamples=20_000, random_state=np.random.default_rng(7))
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)  # the noise of resampling
+    assert ours[1] - differences.mean() > differences.mean() - ours[0]  # skewed as the data are
+
+
+def test_an_interval_says_what_it_is() -> None:
+    assert interval_name([20, 10]) == "BCa interval"
+    assert interval_name([3, 9]) == "t-interval"
+    assert interval_name([3, 20]) == "interval (BCa; t below 10 pairs)"
+
+
 @pytest.mark.slow
-def test_bca_intervals_cover_at_nearly_the_stated_rate() -> None:
-    # at n = 20 a bootstrap interval of the mean is known to cover a little less than 95%
-    draws = np.random.default_rng(1).normal(0.3, 1, size=(400, 20))
+@pytest.mark.parametrize(("n", "least"), [(3, 0.925), (9, 0.925), (10, 0.87), (20, 0.90)])
+def test_intervals_cover_at_nearly_the_stated_rate(n: int, least: float) -> None:
+    # at n = 10 and 20 a bootstrap interval of the mean is known to cover a little less than 95%
+    draws = np.random.default_rng(1).normal(0.3, 1, size=(400, n))
     covered = [low < 0.3 < high for low, high in map(interval, draws)]
-    assert 0.90 < np.mean(covered) < 0.97
+    assert least < np.mean(covered) < 0.975
 
 
 def test_seeds_needed_reaches_the_power_and_not_one_seed_earlier() -> None:

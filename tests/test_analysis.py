@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from test_load import write_run
+
+from analysis.__main__ import main
+from cli.compose import composer, expand
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> str:
+    with composer():
+        for config in expand(["experiment=fig1", "seed=1,2,3", f"outputs={tmp_path}"]):
+            write_run(config, [0.9] * config.train.epochs)
+    return str(tmp_path)
+
+
+def test_names_and_overrides_may_stand_before_and_after_flags(outputs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = set()
+    for words in (
+        ["fig1", "seed=1,2", "--markdown", "--outputs", outputs],
+        ["--markdown", "--outputs", outputs, "fig1", "seed=1,2"],
+        ["fig1", "--markdown", "seed=1,2", "--outputs", outputs],
+    ):
+        main(["table", *words])
+        tables.add(capsys.readouterr().out)
+    (table,) = tables
+    assert table.count("| 2 ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table", "fig1", "--markdwon"], "unrecognized arguments: --markdwon"),
+        (["status", "fig1"], "unrecognized arguments: fig1"),
+        (["table", "fig1", "--reference=pool", "--margin=0"], "--margin=0: must be greater than 0"),
+        (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
+        (["report", "--reference=pool"], "--reference=pool: name the experiment"),
+        (["table", "fig1", "fig3", "--reference=pool"], "--reference=pool: name the experiment"),
+        (["figures", "fig1", "--reference=rmp"], "models of fig1: baseline, pool"),
+    ],
+)
+def test_mistakes(words: list[str], message: str, outputs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--outputs", outputs])
+    assert stopped.value.code == 2
+    errors = capsys.readouterr().err
+    assert message in errors and "Traceback" not in errors
