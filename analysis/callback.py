@@ -1,5 +1,6 @@
 """What an experiment does after its last job."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from cli.mistakes import plainly
+from weightnet.errors import RunFailed
 
 
 class DrawFigures(Callback):
@@ -16,12 +18,26 @@ class DrawFigures(Callback):
         self.names = names
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Draw each figure by its experiment, with the overrides of this sweep; nothing after a dry run."""
+        """Draw each figure by its experiment, with the overrides of this sweep; nothing after a dry run.
+
+        Of several figures, each keeps its own data set and models, and one without runs is named and left out.
+        """
         if config.hydra.sweeper.get("dry_run"):
             return
         from analysis.figures import draw  # not above: pandas and seaborn take seconds
 
-        overrides = [part for part in config.hydra.overrides.task if not part.startswith("experiment=")]
+        several = len(self.names) > 1
+        own = ("experiment", "dataset", "model") if several else ("experiment",)
+        overrides = [part for part in config.hydra.overrides.task if part.partition("=")[0] not in own]
+        drawn = 0
         with plainly():
             for name in self.names:
-                draw(name, overrides, outputs=config.outputs, only_seeds_asked_for=True)
+                try:
+                    draw(name, overrides, outputs=config.outputs, only_seeds_asked_for=True)
+                    drawn += 1
+                except RunFailed as error:
+                    if not several:
+                        raise
+                    print(error, file=sys.stderr)
+            if not drawn:
+                raise RunFailed("no figure was drawn")
