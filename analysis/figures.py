@@ -266,8 +266,10 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
     """Return the paired differences from the reference in points, a row an arm."""
     experiment, margin = study.experiment, study.margin
     plain = table.rename(columns={heading: key for key, heading in DIFFERENCES.items()})
-    keys = {f"{label} (n={n})": experiment.colours[label] for label, n in zip(plain["label"], plain["n"], strict=True)}
-    plain = plain.assign(label=list(keys))
+    labels = [f"{row['label']} (n={row['n']})" + (f"\n{row['confounds']}" if row["confounds"] else "")
+              for _, row in plain.iterrows()]  # fmt: skip
+    keys = {label: experiment.colours[arm] for label, arm in zip(labels, plain["label"], strict=True)}
+    plain = plain.assign(label=labels)
     figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(plain)), layout="constrained")
     ax = plots.differences(plain, y="label", margin=margin, colours=palette(keys), ax=figure.subplots())
     reference = MODEL_LABELS.get(study.reference, study.reference)
@@ -286,8 +288,15 @@ def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame,
     labels = {arm: f"{label} (n={counts[arm]})" for arm, label in experiment.labels.items() if arm in counts}
     keys = {labels[arm]: experiment.colours[label] for arm, label in experiment.labels.items() if arm in labels}
     data = rows.assign(label=rows["arm"].map(labels), accuracy=100 * rows["test_accuracy"].astype(float))
-    by_seed = data.sort_values("seed", kind="stable")
-    return by_seed.sort_values("label", key=lambda column: column.map(list(keys).index), kind="stable"), keys
+    return in_order(experiment, data), keys
+
+
+def in_order(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the order of the experiment's arms, those of an arm in the order of their seeds."""
+    arms = list(experiment.labels)
+    return rows.sort_values("seed", kind="stable").sort_values(
+        "arm", key=lambda arm: arm.map(arms.index), kind="stable"
+    )
 
 
 def _title(experiment: Experiment, what: str) -> str:

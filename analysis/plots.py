@@ -121,7 +121,7 @@ def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[s
         ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
         ax.plot(row[estimate], place, "o", color=colour, markeredgecolor="white")
     ax.set_yticks(range(len(table)), list(table[y]))
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.grid(True, axis="x", alpha=0.4)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from analysis.figures import Study, figures_of, gather, image
+from analysis.figures import Study, figures_of, gather, image, in_order
 from analysis.stats import MARGIN, interval_name
 from analysis.tables import DIFFERENCES, accuracy_table, printable
 from weightnet.store import write_whole
@@ -70,7 +70,7 @@ def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
         "accuracy": _table(printable(accuracy_table(runs))),
         "differences": _table(printable(compared)) if len(compared) else None,
         "commands": [
-            shlex.join(["python", "run.py", f"experiment={name}", *overrides]),
+            shlex.join(["python", "run.py", f"experiment={name}", *overrides, *_seeds(study)]),
             shlex.join(["python", "-m", "analysis", "report", name, *overrides, *comparison]),
         ],
         "facts": [
@@ -80,7 +80,7 @@ def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
             f"{done['seconds'].sum() / 3600:.2f} hours of training, "
             f"{runs['started'].min()} to {runs['finished'].dropna().max()}",
         ],
-        "runs": _table(_runs(runs), sortable=True),
+        "runs": _table(_runs(in_order(study.experiment, runs)), sortable=True),
     }
 
 
@@ -96,7 +96,18 @@ def sentence(row: pd.Series, margin: float) -> str:
     if row["verdict"] == "undecided" and pd.notna(row[DIFFERENCES["seeds"]]):
         words += f" (needs about {row[DIFFERENCES['seeds']]:.0f} more seeds)"
     interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
-    return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, n = {n} pairs"
+    confounds = row[DIFFERENCES["confounds"]]
+    warning = f"; they also differ in {confounds}" if confounds else ""
+    return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, n = {n} pairs{warning}"
+
+
+def _seeds(study: Study) -> list[str]:
+    """Return the override that asks for the seeds of the runs, where the experiment asks for others."""
+    seeds = sorted(set(study.runs["seed"]))
+    if set(seeds) == study.experiment.seeds:
+        return []
+    whole = seeds == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2
+    return [f"seed=range({seeds[0]},{seeds[-1] + 1})" if whole else f"seed={','.join(map(str, seeds))}"]
 
 
 def _values(runs: pd.DataFrame, column: str) -> str:

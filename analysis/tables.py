@@ -24,9 +24,13 @@ OPTIONAL = [
 ]  # fmt: skip
 """Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
 
+CONFOUNDS = ["dims.hidden", "train.epochs", *(key for key in OPTIONAL if key.split(".")[0] not in ("model", "eval"))]
+"""Config keys that are no part of what an arm feeds back: a comparison of arms that differ in them says so."""
+
 DIFFERENCES = {
-    "difference": "difference, points", "low": "95% low", "high": "95% high", "n": "n (pairs)", "p": "p",
-    "p_equivalent": "p (TOST)", "improvement": "better in", "seeds": "more seeds", "verdict": "verdict",
+    "difference": "difference, points", "low": "95% low", "high": "95% high", "n": "n (pairs)", "verdict": "verdict",
+    "p": "p", "p_equivalent": "p (TOST)", "improvement": "better in", "seeds": "more seeds",
+    "confounds": "also differs in",
 }  # fmt: skip
 """Columns of a comparison -> their headings."""
 
@@ -58,6 +62,8 @@ def accuracy_table(runs: pd.DataFrame) -> pd.DataFrame:
 def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str, *, margin: float) -> pd.DataFrame:
     """Return one row an arm: its accuracy after the last epoch minus the reference's, paired by seed, and a verdict.
 
+    The last column names what arm and reference differ in besides the feedback (`CONFOUNDS`).
+
     Args:
         runs: of the experiment.
         experiment: gives the arms their labels.
@@ -80,10 +86,20 @@ def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str,
                 f"(models of {experiment.name}: {models})"
             )
         ordered = group.sort_values("label", key=lambda labels: labels.map(order.index), kind="stable")
-        parts.append(compare(ordered, arm="label", reference=arms[0], value="accuracy", margin=margin).assign(
-            dataset=dataset, reference=arms[0]))  # fmt: skip
+        compared = compare(ordered, arm="label", reference=arms[0], value="accuracy", margin=margin)
+        confounds = [_confounds(group, label, arms[0]) for label in compared["label"]]
+        parts.append(compared.assign(dataset=dataset, reference=arms[0], confounds=confounds))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["label", *DIFFERENCES])
     return table[["dataset", "label", "reference", *DIFFERENCES]].rename(columns=DIFFERENCES)
+
+
+def _confounds(runs: pd.DataFrame, label: str, reference: str) -> str:
+    """Return the keys of `CONFOUNDS` in which two arms differ, with their values, as in "hidden (60 v 50)"."""
+    (_, ours), (_, theirs) = (next(runs[runs["label"] == name].iterrows()) for name in (label, reference))
+    differing = [
+        key for key in CONFOUNDS if ours[key] != theirs[key] and not (pd.isna(ours[key]) and pd.isna(theirs[key]))
+    ]
+    return ", ".join(f"{key.rpartition('.')[2]} ({ours[key]} v {theirs[key]})" for key in differing)
 
 
 def _varies(runs: pd.DataFrame, key: str) -> bool:
@@ -93,7 +109,10 @@ def _varies(runs: pd.DataFrame, key: str) -> bool:
 
 
 def printable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as text: two decimals (three for p-values and differences), nothing where there is no value."""
+    """Return the table as text: two decimals (three for p-values and differences), nothing where there is no value.
+
+    A column of confounds that has none is left out.
+    """
     formats = dict.fromkeys(["accuracy %", "95% low", "95% high"], "{:.2f}")
     if DIFFERENCES["difference"] in table:
         formats = {
@@ -101,6 +120,8 @@ def printable(table: pd.DataFrame) -> pd.DataFrame:
             **dict.fromkeys([DIFFERENCES["p"], DIFFERENCES["p_equivalent"]], "{:.3f}"),
             DIFFERENCES["improvement"]: "{:.0%}", DIFFERENCES["seeds"]: "{:.0f}",
         }  # fmt: skip
+    if DIFFERENCES["confounds"] in table and not table[DIFFERENCES["confounds"]].any():
+        table = table.drop(columns=DIFFERENCES["confounds"])
     text = table.astype(object).where(table.notna(), "")
     for heading, form in formats.items():
         text[heading] = [form.format(value) if value != "" else "" for value in text[heading]]

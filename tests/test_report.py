@@ -57,7 +57,7 @@ def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
         assert run.name in words
     assert "mnist, pool: better than without feedback; +0.583 points" in words
     assert words.index("better than without feedback") < words.index("Accuracy after the last epoch")
-    assert "python run.py experiment=fig1" in words and "torch 2.9" in words and "code c0de" in words
+    assert "python run.py experiment=fig1 'seed=range(1,7)'" in words and "torch 2.9" in words and "code c0de" in words
 
 
 def test_without_pairs_there_is_no_verdict(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_sentences() -> None:
         {
             "dataset": "mnist", "label": "pool", "reference": "without feedback",
             **{DIFFERENCES[key]: value for key, value in
-               {"difference": -0.012, "low": -0.05, "high": 0.025, "n": 12, "seeds": 3.0}.items()},
+               {"difference": -0.012, "low": -0.05, "high": 0.025, "n": 12, "seeds": 3.0, "confounds": ""}.items()},
         }
     )  # fmt: skip
     numbers = "-0.012 points [-0.050, +0.025], n = 12 pairs"

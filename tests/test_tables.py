@@ -81,6 +81,7 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert row["difference, points"] == pytest.approx(expected.mean()) and row["n (pairs)"] == 3
     assert (row["label"], row["reference"], row["verdict"]) == ("pool", "without feedback", "undecided")
     assert row["better in"] == pytest.approx(2.5 / 3)
+    assert row["also differs in"] == "hidden (60 v 50)"  # the notebook's own confound
     text = to_text(difference_table(runs, load_experiment("fig1"), "baseline", margin=0.1))
     assert "+1.000" in text and "83%" in text
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
