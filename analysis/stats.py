@@ -4,7 +4,7 @@ A comparison is paired: arms of one seed share initial parameters and the order 
 two is one observation, and seeds are independent. The words of its verdict follow from the numbers, in this order:
 
 - `equivalent`: both one-sided tests of the equivalence test (TOST, Holm over the arms) reject, at 1 - confidence, that
-  the difference is as large as the margin;
+  the difference is as large as the margin (it goes with a 90% interval, so a 95% interval may reach a little beyond);
 - `better`, `worse`: the sign-flip test (Holm over the arms) rejects, at 1 - confidence, that there is no difference;
 - `undecided`: neither.
 """

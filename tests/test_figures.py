@@ -121,7 +121,8 @@ def test_runs_of_other_code_are_refused_unless_asked_for(outputs: Path) -> None:
 def test_another_model_can_be_the_reference(outputs: Path) -> None:
     path = draw("fig1", outputs=outputs, data=True, reference="pool")
     shown = pd.read_csv(path.with_name("fig1-differences-from-pool.csv"))
-    assert shown["label"].tolist() == ["without feedback (n=3)"] and shown["reference"].tolist() == ["pool"]
+    assert shown["label"].tolist() == ["without feedback (n=3)\nhidden (50 v 60)"]
+    assert shown["reference"].tolist() == ["pool"]
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
         draw("fig1", outputs=outputs, reference="rmp")
 
