@@ -4,12 +4,15 @@ import argparse
 import signal
 from collections.abc import Sequence
 
+import pandas as pd
+
 from analysis import stats, tables
-from analysis.experiments import experiment_names, load_experiment
-from analysis.figures import draw, report_skipped, select
-from analysis.load import load_runs, refuse_mixture
+from analysis.experiments import experiment_names
+from analysis.figures import draw
+from analysis.load import Runs, load_runs, refuse_mixture, report_skipped
 from analysis.report import write_report
 from analysis.status import show
+from analysis.study import Study, gather
 from cli.mistakes import plainly
 from weightnet.errors import RunFailed, UserError
 
@@ -88,65 +91,56 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if "=" not in word], [word for word in words if "=" in word]
 
 
-def _check_comparison(options: argparse.Namespace, *, named: bool) -> None:
-    if options.reference and not named:
+def _studies(options: argparse.Namespace) -> list[Study]:
+    """Gather the experiments that are named, or all that have runs."""
+    names, overrides = _split(options.names)
+    if options.reference and not names:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
     if not options.margin > 0:
         raise UserError(f"--margin={options.margin:g}: must be greater than 0")
-
-
-def _figures(options: argparse.Namespace) -> None:
-    names, overrides = _split(options.names)
-    _check_comparison(options, named=bool(names))
-    seeds_asked_for = any(override.startswith("seed=") for override in overrides)
-    drawn = 0
+    loaded = _load(options)
+    studies = []
     for name in names or experiment_names():
         try:
-            draw(name, overrides, outputs=options.outputs, only_seeds_asked_for=seeds_asked_for, mixed=options.mixed,
-                 data=options.data, reference=options.reference, margin=options.margin)  # fmt: skip
-            drawn += 1
+            studies.append(gather(name, overrides, loaded=loaded, mixed=options.mixed, reference=options.reference,
+                                  margin=options.margin))  # fmt: skip
         except RunFailed:
             if names:
                 raise
-    if not drawn:
+    if not studies:
         raise RunFailed(f"no experiment has finished or running runs in {options.outputs}/runs")
+    return studies
+
+
+def _load(options: argparse.Namespace) -> Runs:
+    loaded = load_runs(options.outputs)
+    report_skipped(loaded)
+    return loaded
+
+
+def _figures(options: argparse.Namespace) -> None:
+    for study in _studies(options):
+        draw(study, data=options.data)
 
 
 def _table(options: argparse.Namespace) -> None:
-    names, overrides = _split(options.names)
-    loaded = load_runs(options.outputs)
-    report_skipped(loaded)
-    runs = loaded.runs
-    _check_comparison(options, named=len(names) == 1)
-    if names:
-        seeds_asked_for = any(override.startswith("seed=") for override in overrides)
-        chosen = [select(load_experiment(name, overrides), runs, only_seeds_asked_for=seeds_asked_for)
-                  for name in names]  # fmt: skip
-        runs = runs[runs["run"].isin([run for part in chosen for run in part["run"]])]
-    if not options.mixed:
-        refuse_mixture(runs[runs["status"] == "done"])
+    named = bool(options.names or options.reference)
+    studies = _studies(options) if named else []
     if options.reference:
-        experiment = load_experiment(names[0], overrides)
-        table = tables.difference_table(runs, experiment, options.reference, margin=options.margin)
+        if len(studies) > 1:
+            raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
+        table = studies[0].differences
+        assert table is not None
     else:
+        runs = pd.concat([study.runs for study in studies]).drop_duplicates("run") if named else _load(options).runs
+        if not options.mixed:
+            refuse_mixture(runs[runs["status"] == "done"])
         table = tables.accuracy_table(runs)
     print(FORMATS[options.format](table).rstrip("\n"))
 
 
 def _report(options: argparse.Namespace) -> None:
-    names, overrides = _split(options.names)
-    _check_comparison(options, named=bool(names))
-    if not names:
-        runs = load_runs(options.outputs).runs
-        names = [name for name in experiment_names()
-                 if len(select(load_experiment(name, overrides), runs, only_seeds_asked_for=False))]  # fmt: skip
-        if not names:
-            raise RunFailed(f"no experiment has finished or running runs in {options.outputs}/runs")
-    path = write_report(
-        names, overrides, outputs=options.outputs, mixed=options.mixed, reference=options.reference,
-        margin=options.margin,
-    )  # fmt: skip
-    print(f"report: {path}")
+    print(f"report: {write_report(_studies(options))}")
 
 
 def _status(options: argparse.Namespace) -> None:

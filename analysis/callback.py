@@ -25,15 +25,19 @@ class DrawFigures(Callback):
         if config.hydra.sweeper.get("dry_run"):
             return
         from analysis.figures import draw  # not above: pandas and seaborn take seconds
+        from analysis.load import load_runs, report_skipped
+        from analysis.study import gather
 
         several = len(self.names) > 1
         own = ("experiment", "dataset", "model") if several else ("experiment",)
         overrides = [part for part in config.hydra.overrides.task if part.partition("=")[0] not in own]
         drawn = 0
         with plainly():
+            loaded = load_runs(config.outputs)
+            report_skipped(loaded)
             for name in self.names:
                 try:
-                    draw(name, overrides, outputs=config.outputs, only_seeds_asked_for=True)
+                    draw(gather(name, overrides, loaded=loaded, every_seed=False))
                     drawn += 1
                 except RunFailed as error:
                     if not several:

@@ -1,11 +1,10 @@
-"""The figures of experiments: from finished and running runs to PNG and SVG."""
+"""The figures of a study, as PNG and SVG."""
 
 import io
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import plots
-from analysis.experiments import MODEL_LABELS, Experiment, load_experiment
-from analysis.load import Runs, load_runs, refuse_mixture
+from analysis.experiments import MODEL_LABELS, Experiment
 from analysis.plots import heat_map, learning_curves, palette, seed_points
-from analysis.stats import MARGIN, interval_name, summarise
-from analysis.tables import DIFFERENCES, accuracy_table, difference_table, to_text
-from weightnet.errors import RunFailed, UserError
+from analysis.stats import interval_name, summarise
+from analysis.study import Study, has_seeds
+from analysis.tables import DIFFERENCES, accuracy_table, to_text
 from weightnet.store import write_whole
 
 DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
@@ -35,49 +33,28 @@ Drawn = tuple[Figure, pd.DataFrame]
 """A figure, and what it shows."""
 
 
-def draw(
-    name: str,
-    overrides: Sequence[str] = (),
-    *,
-    outputs: str | Path = "outputs",
-    only_seeds_asked_for: bool = False,
-    mixed: bool = False,
-    data: bool = False,
-    reference: str | None = None,
-    margin: float = MARGIN,
-) -> Path:
-    """Draw an experiment's figures, print its tables, and return the path of the learning curves' PNG.
+def draw(study: Study, *, data: bool = False) -> Path:
+    """Draw a study's figures, print its tables, and return the path of the learning curves' PNG.
 
     With two seeds or more, `<name>-final` shows the last epoch's accuracy of every seed, and `<name>-differences` the
     paired differences from the baseline where there is one (`<name>-differences-from-<reference>`: from another model).
-    `<name>-feedback` shows the length of the feedback vector.
-    An SVG lies beside each PNG; both hold the ids of their runs. Overrides that change the arms are part of the title
-    and of the file's name: they leave the published figure alone.
+    `<name>-feedback` shows the length of the feedback vector. An SVG lies beside each PNG; both hold the ids of their
+    runs. Overrides that change the arms are part of the title and of the file's name: they leave the published figure
+    alone.
 
     Args:
-        name: of the experiment.
-        overrides: of its keys, as on the command line of run.py.
-        outputs: root of all output.
-        only_seeds_asked_for: leave out seeds that the experiment with these overrides does not run.
-        mixed: also where the runs were made by different code or versions.
+        study: what to draw.
         data: write what is drawn as CSV beside each figure.
-        reference: the model that the others are compared with; None for the baseline where there is one.
-        margin: the smallest difference worth having, in percentage points.
-
-    Raises:
-        UserError: the experiment's config is impossible, or its runs cannot be told apart or compared.
-        RunFailed: there is no run to draw.
     """
-    study = gather(name, overrides, outputs, only_seeds_asked_for=only_seeds_asked_for, mixed=mixed,
-                   reference=reference, margin=margin)  # fmt: skip
     _report_gaps(study.experiment, study.runs)
     print(f"\n{to_text(accuracy_table(study.runs))}\n")
     if study.differences is not None:
         print(f"{to_text(study.differences)}\n")
-    stem = Path(outputs) / "figures" / re.sub(r"[^\w.,=-]+", "_", "-".join([name, *study.experiment.variant]))
+    name = "-".join([study.experiment.name, *study.experiment.variant])
+    stem = study.outputs / "figures" / re.sub(r"[^\w.,=-]+", "_", name)
+    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, (figure, frame) in figures_of(study).items():
         path = stem.with_name(stem.name + suffix)
-        path.parent.mkdir(parents=True, exist_ok=True)
         for kind in ("svg", "png"):
             write_whole(path.with_name(f"{path.name}.{kind}"), image(figure, kind, list(study.runs["run"])))
         if data:
@@ -86,63 +63,11 @@ def draw(
     return stem.with_name(f"{stem.name}.png")
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
-    """An experiment with its runs."""
-
-    experiment: Experiment
-    runs: pd.DataFrame
-    """Finished and running."""
-    epochs: pd.DataFrame
-    differences: pd.DataFrame | None
-    """From the reference, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
-    reference: str
-    margin: float
-
-
-def gather(
-    name: str,
-    overrides: Sequence[str],
-    outputs: str | Path,
-    *,
-    only_seeds_asked_for: bool = False,
-    mixed: bool = False,
-    reference: str | None = None,
-    margin: float = MARGIN,
-) -> Study:
-    """Return an experiment's runs, for drawing; arguments and errors are those of `draw`."""
-    experiment = load_experiment(name, overrides)
-    loaded = load_runs(outputs)
-    report_skipped(loaded)
-    runs = select(experiment, loaded.runs, only_seeds_asked_for=only_seeds_asked_for)
-    if runs.empty:
-        command = " ".join(["python run.py", f"experiment={name}", *overrides])
-        raise RunFailed(f"{name}: no finished or running run of it in {outputs}/runs; run it with: {command}")
-    if not mixed:
-        refuse_mixture(runs)
-    differences = None
-    if reference or _has_baseline(runs[runs["status"] == "done"]):
-        differences = difference_table(runs, experiment, reference or "baseline", margin=margin)
-    epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
-    return Study(experiment, runs, epochs, differences, reference or "baseline", margin)
-
-
-def _has_baseline(done: pd.DataFrame) -> bool:
-    """Tell whether there are arms to compare with a baseline, one on each data set, by several seeds."""
-    baselines = done[done["model.name"] == "baseline"].groupby("dataset.name")["arm"].nunique()
-    one_each = len(baselines) == done["dataset.name"].nunique() and bool((baselines == 1).all())
-    return one_each and _has_seeds(done) and done["arm"].nunique() > len(baselines)
-
-
-def _has_seeds(done: pd.DataFrame) -> bool:
-    return bool(done.groupby("arm")["seed"].nunique().max() > 1)
-
-
 def figures_of(study: Study) -> dict[str, Drawn]:
     """Return an experiment's figures by the suffix of their names."""
     done = study.runs[study.runs["status"] == "done"]
     drawn = {"": _curves(study.experiment, study.epochs)}
-    if _has_seeds(done):
+    if has_seeds(done):
         drawn["-final"] = _final(study.experiment, done)
     for suffix, model, rows, columns in GRIDS:
         arms = done[done["model.name"] == model]
@@ -154,30 +79,6 @@ def figures_of(study: Study) -> dict[str, Drawn]:
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
         drawn[f"-differences{suffix}"] = _differences(study, study.differences)
     return drawn
-
-
-def select(experiment: Experiment, runs: pd.DataFrame, *, only_seeds_asked_for: bool) -> pd.DataFrame:
-    """Return the finished and running runs of the experiment's arms, one an arm and seed.
-
-    Raises:
-        UserError: several runs have the same arm and seed; the message names what differs.
-    """
-    chosen = runs[runs["arm"].isin(list(experiment.labels)) & runs["status"].isin(["done", "running"])]
-    if only_seeds_asked_for:
-        chosen = chosen[chosen["seed"].isin(experiment.seeds)]
-    twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
-    if not twins.empty:
-        differing = [key for key in ("device", "threads") if twins[key].nunique() > 1]
-        values = ", ".join(f"{key} ({', '.join(map(str, twins[key].unique()))})" for key in differing)
-        raise UserError(f"{experiment.name}: {len(twins)} runs share arm and seed but differ in {values}; "
-                        "move all but one kind of them out of the runs folder")  # fmt: skip
-    return chosen
-
-
-def report_skipped(loaded: Runs) -> None:
-    """Name on stderr the folders that could not be read."""
-    for line in loaded.skipped:
-        print(f"skipped {line}", file=sys.stderr)
 
 
 def _report_gaps(experiment: Experiment, runs: pd.DataFrame) -> None:
@@ -288,15 +189,7 @@ def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame,
     labels = {arm: f"{label} (n={counts[arm]})" for arm, label in experiment.labels.items() if arm in counts}
     keys = {labels[arm]: experiment.colours[label] for arm, label in experiment.labels.items() if arm in labels}
     data = rows.assign(label=rows["arm"].map(labels), accuracy=100 * rows["test_accuracy"].astype(float))
-    return in_order(experiment, data), keys
-
-
-def in_order(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows in the order of the experiment's arms, those of an arm in the order of their seeds."""
-    arms = list(experiment.labels)
-    return rows.sort_values("seed", kind="stable").sort_values(
-        "arm", key=lambda arm: arm.map(arms.index), kind="stable"
-    )
+    return data.sort_values("label", key=lambda label: label.map(list(keys).index), kind="stable"), keys
 
 
 def _title(experiment: Experiment, what: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ RECORD = ["status", "arm", "signature", "code", "started", "finished", "paramete
 class Runs:
     """All runs below an output root."""
 
+    outputs: Path
     runs: pd.DataFrame
     """One row a run: `run`, `path`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
     metrics, and `age`, seconds since the last write. `status` is `interrupted` where the process is gone."""
@@ -49,7 +51,13 @@ def load_runs(outputs: str | Path) -> Runs:
         curves.append(curve.assign(**{key: [value] * len(curve) for key, value in row.items()}))
     runs = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run", "path", *RECORD, *METRICS, "age"])
     epochs = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["run", *RECORD, *METRICS])
-    return Runs(runs, epochs, skipped)
+    return Runs(Path(outputs), runs, epochs, skipped)
+
+
+def report_skipped(loaded: Runs) -> None:
+    """Name on stderr the folders that could not be read."""
+    for line in loaded.skipped:
+        print(f"skipped {line}", file=sys.stderr)
 
 
 def refuse_mixture(runs: pd.DataFrame) -> None:

@@ -11,8 +11,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from analysis.figures import Study, figures_of, gather, image, in_order
+from analysis.figures import figures_of, image
 from analysis.stats import MARGIN, interval_name
+from analysis.study import Study
 from analysis.tables import DIFFERENCES, accuracy_table, printable
 from weightnet.store import write_whole
 
@@ -22,37 +23,25 @@ RUN_COLUMNS = {
 }  # fmt: skip
 
 
-def write_report(
-    names: Sequence[str],
-    overrides: Sequence[str] = (),
-    *,
-    outputs: str | Path = "outputs",
-    mixed: bool = False,
-    reference: str | None = None,
-    margin: float = MARGIN,
-) -> Path:
-    """Write the page of these experiments; return its path, `<outputs>/report-<names>.html`.
+def write_report(studies: Sequence[Study]) -> Path:
+    """Write the page of these studies; return its path, `<outputs>/report-<names>.html`.
 
-    Arguments are those of `analysis.figures.draw`.
-
-    Raises:
-        UserError: an experiment's config is impossible, or its runs cannot be compared.
-        RunFailed: an experiment has no run.
+    They share outputs, overrides and margin.
     """
-    studies = [gather(name, overrides, outputs, mixed=mixed, reference=reference, margin=margin) for name in names]
+    names, first = [study.experiment.name for study in studies], studies[0]
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(files("analysis").joinpath("report.html").read_text(encoding="utf-8"))
     page = template.render(
-        sections=[_section(study, overrides) for study in studies], names=", ".join(names), margin=f"{margin:g}"
+        sections=[_section(study) for study in studies], names=", ".join(names), margin=f"{first.margin:g}"
     )
-    path = Path(outputs) / f"report-{'-'.join([*names, *overrides])}.html".replace("/", "_")
+    path = first.outputs / f"report-{'-'.join([*names, *first.overrides])}.html".replace("/", "_")
     write_whole(path, page.encode())
     return path
 
 
-def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
-    runs, name = study.runs, study.experiment.name
+def _section(study: Study) -> dict[str, Any]:
+    runs, name, overrides = study.runs, study.experiment.name, study.overrides
     pictures = [
         base64.b64encode(image(figure, "svg", list(runs["run"]))).decode() for figure, _ in figures_of(study).values()
     ]
@@ -80,7 +69,7 @@ def _section(study: Study, overrides: Sequence[str]) -> dict[str, Any]:
             f"{done['seconds'].sum() / 3600:.2f} hours of training, "
             f"{runs['started'].min()} to {runs['finished'].dropna().max()}",
         ],
-        "runs": _table(_runs(in_order(study.experiment, runs)), sortable=True),
+        "runs": _table(_runs(runs), sortable=True),
     }
 
 

@@ -36,7 +36,7 @@ def test_names_and_overrides_may_stand_before_and_after_flags(outputs: str, caps
         (["table", "fig1", "--reference=pool", "--margin=0"], "--margin=0: must be greater than 0"),
         (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
         (["report", "--reference=pool"], "--reference=pool: name the experiment"),
-        (["table", "fig1", "fig3", "--reference=pool"], "--reference=pool: name the experiment"),
+        (["table", "fig1", "fig1", "--reference=pool"], "--reference=pool: name one experiment"),
         (["figures", "fig1", "--reference=rmp"], "models of fig1: baseline, pool"),
     ],
 )

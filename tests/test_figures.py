@@ -1,19 +1,25 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from test_load import write_run
 
+from analysis import figures
 from analysis.experiments import experiment_names, load_experiment
-from analysis.figures import draw, select
-from analysis.load import load_runs
+from analysis.load import load_runs, report_skipped
 from analysis.plots import COLOURS
+from analysis.study import gather
 from cli.compose import composer, expand
 from weightnet.config import Config, arm
 from weightnet.errors import RunFailed, UserError
 
 MakeConfig = Callable[..., Config]
+
+
+def draw(name: str, *overrides: str, outputs: Path, data: bool = False, **options: Any) -> Path:
+    return figures.draw(gather(name, overrides, loaded=load_runs(outputs), **options), data=data)
 
 
 @pytest.fixture
@@ -37,8 +43,7 @@ def test_every_published_figure_is_an_experiment() -> None:
 
 
 def test_only_the_experiments_own_runs_are_taken(outputs: Path) -> None:
-    experiment = load_experiment("fig1")
-    chosen = select(experiment, load_runs(outputs).runs, only_seeds_asked_for=False)
+    chosen = gather("fig1", loaded=load_runs(outputs)).runs
     assert sorted(zip(chosen["model.name"], chosen["seed"], strict=True)) == [
         (model, seed) for model in ("baseline", "pool") for seed in (1, 2, 3)
     ]
@@ -46,9 +51,9 @@ def test_only_the_experiments_own_runs_are_taken(outputs: Path) -> None:
 
 
 def test_seeds_can_be_restricted(outputs: Path) -> None:
-    runs = load_runs(outputs).runs
-    assert len(select(load_experiment("fig1"), runs, only_seeds_asked_for=True)) == 2
-    assert len(select(load_experiment("fig1", ["seed=2,3"]), runs, only_seeds_asked_for=True)) == 4
+    loaded = load_runs(outputs)
+    assert len(gather("fig1", loaded=loaded, every_seed=False).runs) == 2
+    assert len(gather("fig1", ["seed=2,3"], loaded=loaded).runs) == 4
 
 
 def test_labels_say_in_what_arms_differ() -> None:
@@ -130,21 +135,22 @@ def test_another_model_can_be_the_reference(outputs: Path) -> None:
 def test_missing_arms_and_broken_folders_are_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (outputs / "runs" / "half").mkdir()
     draw("fig3", outputs=outputs)
-    draw("fig1", ["model=baseline,projection"], outputs=outputs)
+    draw("fig1", "model=baseline,projection", outputs=outputs)
+    report_skipped(load_runs(outputs))
     errors = capsys.readouterr().err
     assert f"skipped {outputs}/runs/half: no run.json" in errors
     assert "fig1: no finished or running run of 'projection'" in errors
 
 
 def test_a_variant_leaves_the_published_figure_alone(outputs: Path) -> None:
-    draw("fig1", ["train.epochs=1", "seed=1", "model=pool"], outputs=outputs)
+    draw("fig1", "train.epochs=1", "seed=1", "model=pool", outputs=outputs)
     names = sorted(path.name for path in (outputs / "figures").iterdir())
     assert names == ["fig1-train.epochs=1-model=pool.png", "fig1-train.epochs=1-model=pool.svg"]
 
 
 def test_nothing_to_draw_says_how_to_run_it(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="python run.py experiment=fig2 train.epochs=1"):
-        draw("fig2", ["train.epochs=1"], outputs=tmp_path)
+        draw("fig2", "train.epochs=1", outputs=tmp_path)
 
 
 def test_the_feedback_vectors_length_is_drawn_where_it_was_written(outputs: Path) -> None:

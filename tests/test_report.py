@@ -3,18 +3,26 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from test_load import write_run
 
+from analysis.load import load_runs
 from analysis.report import sentence, write_report
+from analysis.study import gather
 from analysis.tables import DIFFERENCES
 from cli.compose import composer, expand
 from weightnet.config import Config
 from weightnet.errors import RunFailed
 
 MakeConfig = Callable[..., Config]
+
+
+def write(*names: str, outputs: Path, **options: Any) -> Path:
+    loaded = load_runs(outputs)
+    return write_report([gather(name, loaded=loaded, **options) for name in names])
 
 
 class Page(HTMLParser):
@@ -46,7 +54,7 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
-    path = write_report(["fig1"], outputs=outputs)
+    path = write("fig1", outputs=outputs)
     assert path == outputs / "report-fig1.html"
     text = path.read_text()
     page = Page(text)
@@ -64,9 +72,9 @@ def test_without_pairs_there_is_no_verdict(make_config: MakeConfig, tmp_path: Pa
     with composer():
         for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
             write_run(config, [0.9] * config.train.epochs)
-    assert "There is no verdict" in write_report(["fig1"], outputs=tmp_path).read_text()
+    assert "There is no verdict" in write("fig1", outputs=tmp_path).read_text()
     with pytest.raises(RunFailed, match="experiment=fig2"):
-        write_report(["fig1", "fig2"], outputs=tmp_path)
+        write("fig1", "fig2", outputs=tmp_path)
 
 
 def test_sentences() -> None:
@@ -89,6 +97,6 @@ def test_sentences() -> None:
 
 
 def test_another_reference_and_margin_are_those_of_the_page(outputs: Path) -> None:
-    text = write_report(["fig1"], outputs=outputs, reference="pool", margin=2).read_text()
+    text = write("fig1", outputs=outputs, reference="pool", margin=2).read_text()
     assert "without feedback: equivalent to pool within 2 points; -0.583 points" in text
     assert "--reference=pool --margin=2" in text and "smaller than\n2 points" in text
