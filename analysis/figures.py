@@ -132,9 +132,11 @@ def _grid(experiment: Experiment, arms: pd.DataFrame, rows: str, columns: str) -
     """Return the mean accuracy of a model's arms over two of its keys."""
     whole = {key: int for key in (rows, columns) if arms[key].dtype == float}  # float only for runs without kernels
     data = arms.astype(whole).assign(accuracy=100 * arms["test_accuracy"].astype(float))
+    if data[columns].nunique() > data[rows].nunique():  # a tall map is easier to read than a wide one
+        rows, columns = columns, rows
     means = data.groupby([rows, columns])["accuracy"].agg(["mean", "count"]).reset_index()
     width, height = (data[key].nunique() for key in (columns, rows))
-    figure = Figure(figsize=(2.5 + 0.45 * width, 2.5 + 0.6 * height), layout="constrained")
+    figure = Figure(figsize=(3.5 + 0.6 * width, 1.5 + 0.25 * height), layout="constrained")
     ax = heat_map(means, rows=rows, columns=columns, value="mean", ax=figure.subplots())
     ax.set(xlabel=columns.rpartition(".")[2], ylabel=rows.rpartition(".")[2])
     least, most = means["count"].min(), means["count"].max()
@@ -193,8 +195,9 @@ def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def _title(experiment: Experiment, what: str) -> str:
+    variant = [override for override in experiment.variant if not override.startswith("dataset=")]
     titles = [DATASET_TITLES.get(dataset, dataset) for dataset in experiment.datasets]
-    return textwrap.fill(f"{', '.join(titles + experiment.variant)}{what}", 60)
+    return textwrap.fill(f"{', '.join(titles + variant)}{what}", 60)
 
 
 def image(figure: Figure, kind: str, runs: list[str]) -> bytes:

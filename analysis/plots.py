@@ -137,5 +137,6 @@ def heat_map(table: pd.DataFrame, *, rows: str, columns: str, value: str, ax: Ax
     """
     ax = ax or Figure().subplots()
     grid = table.pivot_table(index=rows, columns=columns, values=value, aggfunc="mean")
-    sns.heatmap(grid, annot=True, fmt=".2f", cmap="cividis", annot_kws={"size": 7, "rotation": 90}, ax=ax, square=False)
+    sns.heatmap(grid, annot=True, fmt=".2f", cmap="cividis", annot_kws={"size": 7}, ax=ax, square=False)
+    ax.tick_params(axis="y", rotation=0)
     return ax
