@@ -89,7 +89,11 @@ def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str,
         compared = compare(ordered, arm="label", reference=arms[0], value="accuracy", margin=margin)
         confounds = [_confounds(group, label, arms[0]) for label in compared["label"]]
         parts.append(compared.assign(dataset=dataset, reference=arms[0], confounds=confounds))
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["label", *DIFFERENCES])
+    table = (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=["dataset", "label", "reference", *DIFFERENCES])
+    )
     return table[["dataset", "label", "reference", *DIFFERENCES]].rename(columns=DIFFERENCES)
 
 
