@@ -91,6 +91,13 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if "=" not in word], [word for word in words if "=" in word]
 
 
+def _without(words: Sequence[str], key: str) -> tuple[list[str], list[str]]:
+    """Return the words that do not begin with the key, and the values of those that do."""
+    return [word for word in words if not word.startswith(key)], [
+        word.removeprefix(key) for word in words if word.startswith(key)
+    ]
+
+
 def _studies(options: argparse.Namespace) -> list[Study]:
     """Gather the experiments that are named, or all that have runs."""
     names, overrides = _split(options.names)
@@ -155,6 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # names and overrides that stand after a flag
         options.names = [*options.names, *rest]
+    if "names" in options:  # as run.py takes it
+        options.names, roots = _without(options.names, "outputs=")
+        options.outputs = roots[-1] if roots else options.outputs
     with plainly():
         options.command(options)
 

@@ -62,7 +62,8 @@ def gather(
     every_seed = every_seed and not any(override.startswith("seed=") for override in overrides)
     runs = _select(experiment, loaded.runs, every_seed=every_seed)
     if runs.empty:
-        command = shlex.join(["python", "run.py", f"experiment={name}", *overrides])
+        root = [] if loaded.outputs == Path("outputs") else [f"outputs={loaded.outputs}"]
+        command = shlex.join(["python", "run.py", f"experiment={name}", *overrides, *root])
         raise RunFailed(f"{name}: no finished or running run of it in {loaded.outputs}/runs; run it with: {command}")
     if not mixed:
         refuse_mixture(runs)

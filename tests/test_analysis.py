@@ -21,6 +21,7 @@ def test_names_and_overrides_may_stand_before_and_after_flags(outputs: str, caps
         ["fig1", "seed=1,2", "--markdown", "--outputs", outputs],
         ["--markdown", "--outputs", outputs, "fig1", "seed=1,2"],
         ["fig1", "--markdown", "seed=1,2", "--outputs", outputs],
+        ["fig1", "seed=1,2", f"outputs={outputs}", "--markdown"],  # as run.py takes it
     ):
         main(["table", *words])
         tables.add(capsys.readouterr().out)
@@ -34,6 +35,15 @@ def test_differences_while_nothing_has_finished(tmp_path: Path, capsys: pytest.C
             write_run(config, [0.9], status="running")
     main(["table", "fig1", "--reference=pool", "--outputs", str(tmp_path)])
     assert capsys.readouterr().out.strip() == "no finished runs"
+
+
+def test_an_experiment_without_runs_names_the_command_that_makes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["figures", "fig1", "seed=1,2", f"outputs={tmp_path}"])
+    command = f"python run.py experiment=fig1 seed=1,2 outputs={tmp_path}\n"
+    assert capsys.readouterr().err.endswith(f"in {tmp_path}/runs; run it with: {command}")
 
 
 @pytest.mark.parametrize(

@@ -217,13 +217,14 @@ def test_a_killed_process_resumes_to_the_same_numbers(tmp_path: Path, how: signa
         output, _ = process.communicate(timeout=60)
         state = record(only_folder(killed))["status"]
         if how == signal.SIGKILL:
-            assert process.returncode == -signal.SIGKILL and state == "running"
+            assert (process.returncode, state) == (-signal.SIGKILL, "running"), output
         else:
-            assert process.returncode == 130 and state == "interrupted"
+            assert (process.returncode, state) == (130, "interrupted"), output
             assert "interrupted; the same command goes on" in output
     final = start(killed)
     output, _ = final.communicate(timeout=120)
-    assert final.returncode == 0 and "going on after epoch" in output
+    assert final.returncode == 0, output
+    assert "going on after epoch" in output
     ours, theirs = only_folder(killed), only_folder(undisturbed)
     assert ours.name == theirs.name
     assert metrics(ours) == metrics(theirs)
