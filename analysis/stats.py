@@ -71,8 +71,8 @@ def compare(
         One row an arm but the reference, in the order of the data: `arm`; `n`, seeds in common; `difference`, mean of
         arm minus reference, with its interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST),
         both after Holm; `improvement`, the share of seeds in which the arm is better, ties counted half; `seeds`, how
-        many more it takes to detect a difference of the margin (paired t-test, power 0.8); `verdict`. NaN where n is
-        too small.
+        many more it takes to detect a difference of the margin among so many arms (`seeds_needed`); `verdict`. NaN
+        where n is too small.
 
     Raises:
         ValueError: the reference has no row, or an arm has a seed twice.
@@ -80,19 +80,25 @@ def compare(
     table = data.pivot(index=seed, columns=arm, values=value)
     if reference not in table:
         raise ValueError(f"{reference} has no runs")
-    rows = []
-    for name in [name for name in data[arm].unique() if name != reference]:
-        differences = (table[name] - table[reference]).dropna().to_numpy(dtype=float)
-        rows.append({arm: name, **_estimates(differences, margin, confidence)})
+    paired = {
+        name: (table[name] - table[reference]).dropna().to_numpy(dtype=float)
+        for name in data[arm].unique()
+        if name != reference
+    }
+    tests = sum(len(differences) > 1 for differences in paired.values())
+    rows = [{arm: name, **_estimates(differences, margin, confidence, tests)} for name, differences in paired.items()]
     columns = [arm, "n", "difference", "low", "high", "p", "p_equivalent", "improvement", "seeds"]
     result = pd.DataFrame(rows, columns=columns)
     result["p"], result["p_equivalent"] = holm(result["p"].to_numpy()), holm(result["p_equivalent"].to_numpy())
     return result.assign(verdict=[_verdict(row, 1 - confidence) for _, row in result.iterrows()])
 
 
-def _estimates(differences: Values, margin: float, confidence: float) -> dict[str, float]:
+def _estimates(differences: Values, margin: float, confidence: float, tests: int) -> dict[str, float]:
     n = len(differences)
     low, high = interval(differences, confidence)
+    more = math.nan
+    if n > 1:  # at the level of Holm's first step
+        more = max(0, seeds_needed(differences.std(ddof=1), margin, (1 - confidence) / tests) - n)
     return {
         "n": n,
         "difference": differences.mean() if n else math.nan,
@@ -101,7 +107,7 @@ def _estimates(differences: Values, margin: float, confidence: float) -> dict[st
         "p": sign_flip(differences),
         "p_equivalent": equivalence(differences, margin),
         "improvement": ((differences > 0) + 0.5 * (differences == 0)).mean() if n else math.nan,
-        "seeds": max(0, seeds_needed(differences.std(ddof=1), margin, 1 - confidence) - n) if n > 1 else math.nan,
+        "seeds": more,
     }
 
 
@@ -173,17 +179,20 @@ def holm(p: Values) -> Values:
 
 
 def seeds_needed(deviation: float, margin: float, level: float, power: float = POWER) -> int:
-    """Return the least n at which a two-sided paired t-test detects a difference of `margin`.
+    """Return the least n at which a paired t-test detects a difference of `margin`, and the sign-flip test can.
+
+    Both are two-sided; the sign-flip test's least p-value is 2 ** (1 - n).
 
     Args:
         deviation: standard deviation of the differences.
         margin: the true difference.
-        level: of the test.
+        level: of the tests.
         power: the probability of detecting it.
     """
+    least = 2 + math.floor(-math.log2(level))
     if deviation == 0:
-        return 2
-    for n in range(2, 10_000):
+        return least
+    for n in range(least, 10_000):
         critical = stats.t.ppf(1 - level / 2, n - 1)
         shift = margin / deviation * math.sqrt(n)
         if stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift) >= power:

@@ -114,7 +114,6 @@ def test_intervals_cover_at_nearly_the_stated_rate(n: int, least: float) -> None
 def test_seeds_needed_reaches_the_power_and_not_one_seed_earlier() -> None:
     # tables (and G*Power) give n = 34 for a paired t-test, effect size 0.5, two-sided 0.05, power 0.8
     assert seeds_needed(2.0, 1.0, 0.05) == 34
-    assert seeds_needed(0.0, 1.0, 0.05) == 2
     n = seeds_needed(0.1, 0.1, 0.05)
     generator = np.random.default_rng(2)
     power = [
@@ -122,6 +121,12 @@ def test_seeds_needed_reaches_the_power_and_not_one_seed_earlier() -> None:
         for size in (n - 1, n)
     ]
     assert power[0] < 0.8 + 0.02 and power[1] > 0.8 - 0.02
+
+
+@pytest.mark.parametrize("level", [0.05, 0.05 / 11, 0.05 / 38])
+def test_seeds_needed_lets_the_sign_flip_test_reject_and_not_one_seed_earlier(level: float) -> None:
+    n = seeds_needed(0.0, 1.0, level)
+    assert sign_flip(np.arange(1.0, n + 1)) < level <= sign_flip(np.arange(1.0, n))
 
 
 def test_a_comparison_pairs_by_seed() -> None:
@@ -150,7 +155,8 @@ def test_verdicts_follow_the_rule() -> None:
     )
     assert result["verdict"].tolist() == result["arm"].tolist()
     undecided = result.set_index("arm").loc["undecided"]
-    assert undecided["seeds"] == seeds_needed((arms["undecided"] - base).std(ddof=1), 0.1, 0.05) - 20 > 0
+    level = 0.05 / len(result)
+    assert undecided["seeds"] == seeds_needed((arms["undecided"] - base).std(ddof=1), 0.1, level) - 20 > 0
 
 
 def test_one_seed_decides_nothing() -> None:
