@@ -9,6 +9,7 @@ two is one observation, and seeds are independent. The words of its verdict foll
 - `undecided`: neither.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -192,9 +193,12 @@ def seeds_needed(deviation: float, margin: float, level: float, power: float = P
     least = 2 + math.floor(-math.log2(level))
     if deviation == 0:
         return least
-    for n in range(least, 10_000):
-        critical = stats.t.ppf(1 - level / 2, n - 1)
-        shift = margin / deviation * math.sqrt(n)
-        if stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift) >= power:
-            return n
-    return 10_000
+    z_test = math.floor(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) * deviation / margin) ** 2)
+    sizes = itertools.count(max(least, z_test))  # a t-test needs some more than a z-test
+    return next(n for n in sizes if _power(n, margin / deviation, level) >= power)
+
+
+def _power(n: int, effect: float, level: float) -> float:
+    """Return the power of a two-sided paired t-test at an effect in standard deviations of the differences."""
+    critical, shift = stats.t.isf(level / 2, n - 1), effect * math.sqrt(n)
+    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
