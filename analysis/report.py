@@ -76,18 +76,20 @@ def _section(study: Study) -> dict[str, Any]:
 def sentence(row: pd.Series, margin: float) -> str:
     """Return the verdict of a row of `analysis.tables.difference_table`, made with this margin, in words."""
     difference, low, high, n = (row[DIFFERENCES[key]] for key in ("difference", "low", "high", "n"))
+    reference = f"'{row['reference']}'"
     words = {
-        "better": f"better than {row['reference']}",
-        "worse": f"worse than {row['reference']}",
-        "equivalent": f"equivalent to {row['reference']} within {margin:g} points",
-        "undecided": "undecided",
+        "better": f"better than {reference}",
+        "worse": f"worse than {reference}",
+        "equivalent": f"equivalent to {reference} within {margin:g} points",
+        "undecided": f"undecided against {reference}",
     }[row["verdict"]]
     if row["verdict"] == "undecided" and pd.notna(row[DIFFERENCES["seeds"]]):
         words += f" (needs about {row[DIFFERENCES['seeds']]:.0f} more seeds)"
     interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
+    pairs = f"n = {n} pair{'s' if n > 1 else ''}"
     confounds = row[DIFFERENCES["confounds"]]
     warning = f"; they also differ in {confounds}" if confounds else ""
-    return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, n = {n} pairs{warning}"
+    return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, {pairs}{warning}"
 
 
 def _seeds(study: Study) -> list[str]:

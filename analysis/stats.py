@@ -193,7 +193,7 @@ def seeds_needed(deviation: float, margin: float, level: float, power: float = P
     least = 2 + math.floor(-math.log2(level))
     if deviation == 0:
         return least
-    z_test = math.floor(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) * deviation / margin) ** 2)
+    z_test: int = math.floor(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) * deviation / margin) ** 2)
     sizes = itertools.count(max(least, z_test))  # a t-test needs some more than a z-test
     return next(n for n in sizes if _power(n, margin / deviation, level) >= power)
 

@@ -1,4 +1,6 @@
 import base64
+import html
+import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -63,8 +65,8 @@ def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
     words = "".join(page.words)
     for run in (outputs / "runs").iterdir():
         assert run.name in words
-    assert "mnist, pool: better than without feedback; +0.583 points" in words
-    assert words.index("better than without feedback") < words.index("Accuracy after the last epoch")
+    assert "mnist, pool: better than 'without feedback'; +0.583 points" in words
+    assert words.index("better than 'without feedback'") < words.index("Accuracy after the last epoch")
     assert "python run.py experiment=fig1 'seed=range(1,7)'" in words and "torch 2.9" in words and "code c0de" in words
 
 
@@ -87,16 +89,18 @@ def test_sentences() -> None:
     )  # fmt: skip
     numbers = "-0.012 points [-0.050, +0.025], n = 12 pairs"
     for verdict, words in {
-        "equivalent": "equivalent to without feedback within 0.1 points",
-        "undecided": "undecided (needs about 3 more seeds)",
-        "worse": "worse than without feedback",
+        "equivalent": "equivalent to 'without feedback' within 0.1 points",
+        "undecided": "undecided against 'without feedback' (needs about 3 more seeds)",
+        "worse": "worse than 'without feedback'",
     }.items():
         judged = pd.concat([row, pd.Series({"verdict": verdict})])
         assert sentence(judged, 0.1) == f"mnist, pool: {words}; {numbers}"
+    alone = {**row, DIFFERENCES["n"]: 1, DIFFERENCES["low"]: math.nan, DIFFERENCES["seeds"]: math.nan}
+    assert sentence(pd.Series({**alone, "verdict": "undecided"}), 0.1).endswith("; -0.012 points, n = 1 pair")
     assert "within 0.5 points" in sentence(pd.concat([row, pd.Series({"verdict": "equivalent"})]), 0.5)
 
 
 def test_another_reference_and_margin_are_those_of_the_page(outputs: Path) -> None:
-    text = write("fig1", outputs=outputs, reference="pool", margin=2).read_text()
-    assert "without feedback: equivalent to pool within 2 points; -0.583 points" in text
+    text = html.unescape(write("fig1", outputs=outputs, reference="pool", margin=2).read_text())
+    assert "without feedback: equivalent to 'pool' within 2 points; -0.583 points" in text
     assert "--reference=pool --margin=2" in text and "smaller than\n2 points" in text
