@@ -29,6 +29,7 @@ def plainly() -> Iterator[None]:
     if _DEBUGGING:
         yield
         return
+    before = os.environ.get(_FULL_ERROR)
     os.environ[_FULL_ERROR] = "1"  # Hydra: let exceptions through to here
     try:
         yield
@@ -43,6 +44,11 @@ def plainly() -> Iterator[None]:
     except Exception:  # a bug: Hydra would turn it into a warning where a callback raises it
         traceback.print_exc()
         raise SystemExit(1) from None
+    finally:
+        if before is None:
+            os.environ.pop(_FULL_ERROR, None)
+        else:
+            os.environ[_FULL_ERROR] = before
 
 
 def stop(message: str, status: int) -> None:

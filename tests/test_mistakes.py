@@ -1,3 +1,6 @@
+import os
+from contextlib import suppress
+
 import pytest
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigKeyError
@@ -31,6 +34,19 @@ def test_a_bug_shows_its_traceback(capsys: pytest.CaptureFixture[str], monkeypat
         raise ZeroDivisionError("by hand")
     assert stopped.value.code == 1
     assert "ZeroDivisionError: by hand" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_the_environment_is_left_as_it_was(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    if before is not None:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", before)
+    for error in (None, UserError("wrong")):
+        with suppress(SystemExit), plainly():
+            assert os.environ["HYDRA_FULL_ERROR"] == "1"
+            if error:
+                raise error
+        assert os.environ.get("HYDRA_FULL_ERROR") == before
 
 
 def test_an_unknown_choice_without_a_close_match_lists_the_choices() -> None:
