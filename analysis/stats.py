@@ -9,7 +9,6 @@ two is one observation, and seeds are independent. The words of its verdict foll
 - `undecided`: neither.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -191,11 +190,13 @@ def seeds_needed(deviation: float, margin: float, level: float, power: float = P
         power: the probability of detecting it.
     """
     least = 2 + math.floor(-math.log2(level))
-    if deviation == 0:
+    if deviation * 10 < margin:  # certain; and scipy's nct is NaN far out
         return least
     z_test: int = math.floor(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) * deviation / margin) ** 2)
-    sizes = itertools.count(max(least, z_test))  # a t-test needs some more than a z-test
-    return next(n for n in sizes if _power(n, margin / deviation, level) >= power)
+    if z_test > 1_000_000:  # then a t-test is one
+        return z_test
+    sizes = range(max(least, z_test), 2 * z_test + 1_000)  # a t-test needs some more than a z-test
+    return next((n for n in sizes if _power(n, margin / deviation, level) >= power), sizes.stop)
 
 
 def _power(n: int, effect: float, level: float) -> float:

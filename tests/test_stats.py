@@ -114,6 +114,7 @@ def test_intervals_cover_at_nearly_the_stated_rate(n: int, least: float) -> None
 def test_seeds_needed_reaches_the_power_and_not_one_seed_earlier() -> None:
     # tables (and G*Power) give n = 34 for a paired t-test, effect size 0.5, two-sided 0.05, power 0.8
     assert seeds_needed(2.0, 1.0, 0.05) == 34
+    assert seeds_needed(1e-15, 0.1, 0.05) == 6  # differences that are equal but for rounding
     n = seeds_needed(0.1, 0.1, 0.05)
     generator = np.random.default_rng(2)
     power = [
