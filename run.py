@@ -7,15 +7,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cli.compose import to_config
-from cli.interrupt import finish_epoch_on_ctrl_c
-from cli.mistakes import plainly
+from weightnet.sweep.compose import to_config
+from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
+from weightnet.sweep.mistakes import plainly
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """Execute one job; return its test accuracy, for sweepers that optimise."""
-    from weightnet.job import run  # not above: --help need not wait for torch
+    from weightnet.runs.job import run  # not above: --help need not wait for torch
 
     job = HydraConfig.get()
     # in a sweep, a launcher collects what jobs raise, and the other jobs go on

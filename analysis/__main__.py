@@ -8,13 +8,11 @@ import pandas as pd
 
 from analysis import stats, tables
 from analysis.experiments import experiment_names
-from analysis.figures import draw
 from analysis.load import Runs, load_runs, refuse_mixture, report_skipped
-from analysis.report import write_report
 from analysis.status import show
 from analysis.study import Study, gather
-from cli.mistakes import plainly
 from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.mistakes import plainly
 
 FORMATS = {
     "text": tables.to_text,
@@ -126,6 +124,8 @@ def _load(options: argparse.Namespace) -> Runs:
 
 
 def _figures(options: argparse.Namespace) -> None:
+    from analysis.figures import draw  # not above: seaborn takes a second
+
     for study in _studies(options):
         draw(study, data=options.data)
 
@@ -147,6 +147,8 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from analysis.report import write_report
+
     print(f"report: {write_report(_studies(options))}")
 
 

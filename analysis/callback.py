@@ -7,8 +7,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from cli.mistakes import plainly
 from weightnet.errors import RunFailed
+from weightnet.sweep.mistakes import plainly
 
 
 class DrawFigures(Callback):

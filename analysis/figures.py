@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import plots
-from analysis.experiments import MODEL_LABELS, Experiment
+from analysis.arms import MODEL_LABELS
+from analysis.experiments import Experiment
 from analysis.plots import heat_map, learning_curves, palette, seed_points
 from analysis.stats import interval_name, summarise
 from analysis.study import Study, has_seeds
-from analysis.tables import DIFFERENCES, accuracy_table, to_text
-from weightnet.store import write_whole
+from analysis.tables import accuracy_table, to_text
+from weightnet.runs.folder import write_whole
 
 DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
@@ -83,9 +84,9 @@ def figures_of(study: Study) -> dict[str, Drawn]:
 
 def _report_gaps(experiment: Experiment, runs: pd.DataFrame) -> None:
     """Say which arms have no run and which runs are not finished."""
-    for arm, label in experiment.labels.items():
-        if arm not in set(runs["arm"]):
-            print(f"{experiment.name}: no finished or running run of '{label}'", file=sys.stderr)
+    for key, arm in experiment.arms.items():
+        if key not in set(runs["arm"]):
+            print(f"{experiment.name}: no finished or running run of '{arm.label}'", file=sys.stderr)
     for run in runs.loc[runs["status"] == "running", "run"]:
         print(f"{experiment.name}: {run} is still running", file=sys.stderr)
 
@@ -168,11 +169,11 @@ def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
 def _differences(study: Study, table: pd.DataFrame) -> Drawn:
     """Return the paired differences from the reference in points, a row an arm."""
     experiment, margin = study.experiment, study.margin
-    plain = table.rename(columns={heading: key for key, heading in DIFFERENCES.items()})
     labels = [f"{row['label']} (n={row['n']})" + (f"\n{row['confounds']}" if row["confounds"] else "")
-              for _, row in plain.iterrows()]  # fmt: skip
-    keys = {label: experiment.colours[arm] for label, arm in zip(labels, plain["label"], strict=True)}
-    plain = plain.assign(label=labels)
+              for _, row in table.iterrows()]  # fmt: skip
+    colours = {arm.label: arm.colour for arm in experiment.arms.values()}
+    keys = {label: colours[arm] for label, arm in zip(labels, table["label"], strict=True)}
+    plain = table.assign(label=labels)
     figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(plain)), layout="constrained")
     ax = plots.differences(plain, y="label", margin=margin, colours=palette(keys), ax=figure.subplots())
     reference = MODEL_LABELS.get(study.reference, study.reference)
@@ -188,8 +189,8 @@ def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame,
     The colour is a key of `analysis.plots.COLOURS`.
     """
     counts = rows.groupby("arm")["seed"].nunique()
-    labels = {arm: f"{label} (n={counts[arm]})" for arm, label in experiment.labels.items() if arm in counts}
-    keys = {labels[arm]: experiment.colours[label] for arm, label in experiment.labels.items() if arm in labels}
+    labels = {key: f"{arm.label} (n={counts[key]})" for key, arm in experiment.arms.items() if key in counts}
+    keys = {labels[key]: arm.colour for key, arm in experiment.arms.items() if key in labels}
     data = rows.assign(label=rows["arm"].map(labels), accuracy=100 * rows["test_accuracy"].astype(float))
     return data.sort_values("label", key=lambda label: label.map(list(keys).index), kind="stable"), keys
 

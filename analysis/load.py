@@ -1,22 +1,30 @@
 """Run folders -> tidy data frames."""
 
-import json
-import os
-import socket
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from analysis.arms import flat
+from weightnet.config import Config, build
 from weightnet.errors import UserError
+from weightnet.fingerprint import Origin, origins
+from weightnet.runs.folder import METRICS, RunFolder, State
+from weightnet.runs.record import Record, read_record
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
 
-METRICS = ["epoch", "step", "train_loss", "test_loss", "test_accuracy", "seconds"]
-RECORD = ["status", "arm", "signature", "code", "started", "finished", "parameters", "dw", "host", "pid", "versions"]
+RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host", "versions"]
+"""Fields of run.json that are columns."""
+
+FEEDBACK = {"me_norm": "norm", "me_change": "change"}
+"""Our names of the columns of feedback.csv."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +33,9 @@ class Runs:
 
     outputs: Path
     runs: pd.DataFrame
-    """One row a run: `run`, `path`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
-    metrics, and `age`, seconds since the last write. `status` is `interrupted` where the process is gone."""
+    """One row a run: `run`, `path`, `status` (its state, but a stale run is `done`), `why` (what makes it stale, or the
+    last line of its error), `origin`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
+    metrics, and `age`, seconds since the last write."""
     epochs: pd.DataFrame
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), and those of `runs` but its metrics."""
@@ -34,23 +43,36 @@ class Runs:
     """The folders that could not be read, and why: they are in neither frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One run's files."""
+
+    folder: RunFolder
+    record: Record
+    config: Config
+    curve: list[dict[str, float]]
+    """An epoch each: the columns of metrics.csv, `me_norm` and `me_change`."""
+
+
 def load_runs(outputs: str | Path) -> Runs:
     """Read every run folder below `<outputs>/runs`; name those that are broken or half-written."""
-    rows, curves, skipped = [], [], []
+    found, skipped = [], []
     folders = sorted(path for path in (Path(outputs) / "runs").glob("*") if path.is_dir())
     for folder in folders:
         if folder.name.startswith("."):
             continue
         try:
-            row, curve = _read_run(folder)
+            found.append(_read_run(folder))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             skipped.append(f"{folder}: {reason}")
-            continue
-        rows.append(row | _last(curve))
-        curves.append(curve.assign(**{key: [value] * len(curve) for key, value in row.items()}))
-    runs = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run", "path", *RECORD, *METRICS, "age"])
-    epochs = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["run", *RECORD, *METRICS])
+    now = origins(run.config for run in found)
+    rows = [_row(run, origin) | _last(run.curve) for run, origin in zip(found, now, strict=True)]
+    empty = ["run", "path", "status", "why", "origin", *RECORD, *METRICS]
+    runs = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*empty, "age"])
+    curves = [{"run": run.folder.path.name, **epoch} for run in found for epoch in run.curve]
+    points = pd.DataFrame(curves, columns=["run", *METRICS, *FEEDBACK]).astype({"epoch": int, "step": int})
+    epochs = points.merge(runs.drop(columns=list(METRICS)), on="run")
     return Runs(Path(outputs), runs, epochs, skipped)
 
 
@@ -61,101 +83,92 @@ def report_skipped(loaded: Runs) -> None:
 
 
 def refuse_mixture(runs: pd.DataFrame) -> None:
-    """Refuse runs that were made by different code or versions: their numbers need not be comparable.
+    """Refuse runs that were made by different code, data or versions: their numbers need not be comparable.
 
     Raises:
         UserError: names what differs, and how to go on.
     """
-    mixed = []
-    for key in ["code", *(column for column in runs.columns if str(column).startswith("version."))]:
-        counts = runs[key].value_counts(dropna=False)
-        if len(counts) > 1:
-            values = ", ".join(
-                f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items()
-            )
-            mixed.append(f"{key.removeprefix('version.')} {values}")
-    if mixed:
+    if mixed := _mixture(runs):
         raise UserError(
-            f"these runs differ in {'; '.join(mixed)}: run the older ones again (the same sweep with "
-            "hydra.sweeper.rerun=stale), or compare them all the same with --mixed"
+            f"these runs differ in {'; '.join(mixed)}: the same sweep with hydra.sweeper.rerun=verify proves that "
+            "older ones still hold, with rerun=stale runs them again; --mixed compares them all the same"
         )
 
 
-def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return a run's row and its curve; raise whatever is wrong with its files."""
+def report_stale(runs: pd.DataFrame, name: str) -> None:
+    """Say on stderr how many of an experiment's finished runs are stale, and why."""
+    for why, count in runs.loc[(runs["status"] == "done") & (runs["why"] != ""), "why"].value_counts().items():
+        print(f"{name}: {_runs(count)} stale: {why}", file=sys.stderr)
+
+
+def _mixture(runs: pd.DataFrame) -> list[str]:
+    """Say in what the origins of runs differ, where they have the same kind of thing."""
+    made: list[Origin] = list(runs["origin"])
+    whole = ["by definition" if origin.definitions else origin.code for origin in made]
+    names = sorted({name for origin in made for name in origin.definitions})
+    values: list[tuple[str, Iterable[str | None]]] = [
+        ("code", whole),
+        *((name, (origin.definitions.get(name) for origin in made)) for name in names),
+        *(
+            (f"the data of {dataset}", (origin.data for origin in group))
+            for dataset, group in runs.groupby("dataset.name")["origin"]
+        ),
+        ("torch", (origin.torch for origin in made)),
+    ]
+    mixed = []
+    for what, each in values:
+        counts = Counter(value for value in each if value is not None)
+        if len(counts) > 1:
+            mixed.append(f"{what} {', '.join(f'{value} ({_runs(count)})' for value, count in counts.items())}")
+    return mixed if len(mixed) <= 5 else [*mixed[:4], f"{len(mixed) - 4} more"]
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count > 1 else ''}"
+
+
+def _read_run(folder: Path) -> _Read:
+    """Return a run's files; raise whatever is wrong with them."""
     for name in ("run.json", "config.yaml", "metrics.csv"):
         if not (folder / name).exists():
             raise ValueError(f"no {name}")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
-    curve = pd.read_csv(folder / "metrics.csv", dtype=dict.fromkeys(METRICS, float))
-    if list(curve.columns) != METRICS:
-        raise ValueError(f"metrics.csv has columns {list(curve.columns)}")
-    if not isinstance(record, dict) or not isinstance(config, dict):
-        raise ValueError("run.json or config.yaml is not a mapping")
-    if curve["epoch"].tolist() != list(range(1, len(curve) + 1)):
+    record = read_record(folder / "run.json")
+    plain = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
+    if not isinstance(plain, dict):
+        raise ValueError("config.yaml is not a mapping")
+    config = build(plain)
+    run = RunFolder(folder)
+    curve = run.metrics()
+    if [epoch["epoch"] for epoch in curve] != list(range(1, len(curve) + 1)):
         raise ValueError("metrics.csv does not have every epoch once")
-    if missing := [field for field in RECORD if field not in record]:
-        raise ValueError(f"run.json has no {', '.join(missing)}")
-    curve = curve.astype({"epoch": int, "step": int}).merge(_feedback(folder), on="epoch", how="left")
-    row = {
-        "run": folder.name,
-        "path": str(folder),
-        **{field: record[field] for field in RECORD if field != "versions"},
-        **{f"version.{package}": version for package, version in record["versions"].items()},
-        **flat(config),
-    }
-    if row["status"] == "done" and len(curve) != row["train.epochs"]:
-        raise ValueError(f"done, but metrics.csv has {len(curve)} of {row['train.epochs']} epochs")
-    if row["status"] == "running" and _is_gone(row["host"], row["pid"]):
-        row["status"] = "interrupted"
-    return row | {"age": _age(folder)}, curve
+    if record.status == "done" and len(curve) != config.train.epochs:
+        raise ValueError(f"done, but metrics.csv has {len(curve)} of {config.train.epochs} epochs")
+    feedback = {row["epoch"]: row for row in run.table("feedback.csv", ("epoch", *FEEDBACK.values()))}
+    for epoch in curve:
+        if epoch["epoch"] in feedback:
+            epoch |= {ours: feedback[epoch["epoch"]][theirs] for ours, theirs in FEEDBACK.items()}
+    return _Read(run, record, config, curve)
 
 
-def _feedback(folder: Path) -> pd.DataFrame:
-    """Return feedback.csv as `epoch`, `me_norm`, `me_change`; empty where the run has none."""
-    path = folder / "feedback.csv"
-    columns = {"norm": "me_norm", "change": "me_change"}
-    if not path.exists():
-        return pd.DataFrame(columns=["epoch", *columns.values()], dtype=float)
-    return pd.read_csv(path, dtype={"epoch": int, "norm": float, "change": float}).rename(columns=columns)
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested keys joined by dots; lists as text, so that columns can be grouped and compared."""
-    joined: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            joined |= flat(value, f"{prefix}{key}.")
-        else:
-            joined[prefix + key] = str(value) if isinstance(value, list) else value
-    return joined
-
-
-def _last(curve: pd.DataFrame) -> dict[str, Any]:
-    if curve.empty:
-        return {**dict.fromkeys(METRICS), "epoch": 0, "seconds": 0.0}
+def _row(run: _Read, now: Origin) -> dict[str, Any]:
+    """Return a run's columns, its last metrics apart; `now` is what it would be made with now."""
+    record, path, state = run.record, run.folder.path, run.folder.state_of(run.record, now)
+    newest = max((path / name).stat().st_mtime for name in ("run.json", "metrics.csv"))
     return {
-        **{str(column): value for column, value in curve.iloc[-1].items()},
-        "epoch": len(curve),
-        "seconds": curve["seconds"].sum(),
+        "run": path.name,
+        "path": str(path),
+        "status": str(State.DONE if state.state == State.STALE else state.state),
+        "why": state.why,
+        "origin": record.origin(),
+        **{field: getattr(record, field) for field in RECORD if field != "versions"},
+        **{f"version.{package}": version for package, version in record.versions.items()},
+        **flat(asdict(run.config)),
+        "age": datetime.now(UTC).timestamp() - newest,
     }
 
 
-def _is_gone(host: str, pid: int) -> bool:
-    """Tell whether a process of this machine has ended; of another machine's one cannot know."""
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
-
-
-def _age(folder: Path) -> float:
-    """Return the seconds since the run's last write."""
-    newest = max((folder / name).stat().st_mtime for name in ("run.json", "metrics.csv"))
-    return pd.Timestamp.now().timestamp() - newest
+def _last(curve: list[dict[str, float]]) -> dict[str, Any]:
+    if not curve:
+        return {**dict.fromkeys(METRICS), "epoch": 0, "seconds": 0.0}
+    last = {column: curve[-1][column] for column in METRICS}
+    return {**last, "epoch": len(curve), "step": int(last["step"]), "seconds": sum(row["seconds"] for row in curve)}

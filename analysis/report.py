@@ -14,8 +14,8 @@ from markupsafe import Markup
 from analysis.figures import figures_of, image
 from analysis.stats import MARGIN, interval_name
 from analysis.study import Study
-from analysis.tables import DIFFERENCES, accuracy_table, printable
-from weightnet.store import write_whole
+from analysis.tables import accuracy_table, printable
+from weightnet.runs.folder import write_whole
 
 RUN_COLUMNS = {
     "run": "run", "status": "state", "model.name": "model", "seed": "seed", "epoch": "epochs",
@@ -54,7 +54,7 @@ def _section(study: Study) -> dict[str, Any]:
     return {
         "name": name,
         "verdicts": [sentence(row, study.margin) for _, row in compared.iterrows()],
-        "interval": interval_name(list(compared[DIFFERENCES["n"]])) if len(compared) else "",
+        "interval": interval_name(list(compared["n"])) if len(compared) else "",
         "pictures": pictures,
         "accuracy": _table(printable(accuracy_table(runs))),
         "differences": _table(printable(compared)) if len(compared) else None,
@@ -75,7 +75,7 @@ def _section(study: Study) -> dict[str, Any]:
 
 def sentence(row: pd.Series, margin: float) -> str:
     """Return the verdict of a row of `analysis.tables.difference_table`, made with this margin, in words."""
-    difference, low, high, n = (row[DIFFERENCES[key]] for key in ("difference", "low", "high", "n"))
+    difference, low, high, n = (row[key] for key in ("difference", "low", "high", "n"))
     reference = f"'{row['reference']}'"
     words = {
         "better": f"better than {reference}",
@@ -83,11 +83,11 @@ def sentence(row: pd.Series, margin: float) -> str:
         "equivalent": f"equivalent to {reference} within {margin:g} points",
         "undecided": f"undecided against {reference}",
     }[row["verdict"]]
-    if row["verdict"] == "undecided" and pd.notna(row[DIFFERENCES["seeds"]]):
-        words += f" (needs about {row[DIFFERENCES['seeds']]:.0f} more seeds)"
+    if row["verdict"] == "undecided" and pd.notna(row["seeds"]):
+        words += f" (needs about {row['seeds']:.0f} more seeds)"
     interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
     pairs = f"n = {n} pair{'s' if n > 1 else ''}"
-    confounds = row[DIFFERENCES["confounds"]]
+    confounds = row["confounds"]
     warning = f"; they also differ in {confounds}" if confounds else ""
     return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, {pairs}{warning}"
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from analysis.load import Runs, load_runs
 
-STYLES = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
+STYLES = {"done": "green", "stale": "magenta", "running": "cyan", "interrupted": "yellow", "failed": "red"}
 
 
 def show(outputs: str | Path, *, watch: bool, console: Console | None = None) -> None:
@@ -39,13 +39,16 @@ def _view(loaded: Runs, *, limit: int | None) -> Group:
     runs = loaded.runs
     if not len(runs) and not loaded.skipped:
         return Group(Text("no runs yet"))
-    table = Table("run", "state", "epoch", "accuracy", "age", box=None, pad_edge=False)
+    table = Table("run", "state", "epoch", "accuracy", "age", "why", box=None, pad_edge=False)
+    stale = (runs["status"] == "done") & (runs["why"] != "")
+    runs = runs.assign(status=runs["status"].mask(stale, "stale"))
     ranks = runs["status"].map(list(STYLES).index) if len(runs) else pd.Series(dtype=int)
     ordered = runs.assign(rank=ranks).sort_values(["rank", "age"], ascending=[True, False], kind="stable")
     for _, run in ordered.tail(limit).iterrows() if limit else ordered.iterrows():
         accuracy = f"{run['test_accuracy']:.2%}" if run["epoch"] else ""
         state = Text(run["status"], STYLES[run["status"]])
-        table.add_row(Text(run["run"]), state, f"{run['epoch']}/{run['train.epochs']}", accuracy, _ago(run["age"]))
+        epochs, why = f"{run['epoch']}/{run['train.epochs']}", Text(run["why"])
+        table.add_row(Text(run["run"]), state, epochs, accuracy, _ago(run["age"]), why)
     counts = ", ".join(f"{(runs['status'] == status).sum()} {status}" for status in STYLES)
     skipped = [Text(f"skipped {line}", "red") for line in loaded.skipped]
     return Group(table, *skipped, Text(f"{len(runs)} runs: {counts}; {len(loaded.skipped)} folders skipped"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.experiments import Experiment, load_experiment
-from analysis.load import Runs, refuse_mixture
+from analysis.load import Runs, refuse_mixture, report_stale
 from analysis.stats import MARGIN
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
@@ -67,6 +67,7 @@ def gather(
         raise RunFailed(f"{name}: no finished or running run of it in {loaded.outputs}/runs; run it with: {command}")
     if not mixed:
         refuse_mixture(runs)
+    report_stale(runs, name)
     differences = None
     if reference or _has_baseline(runs[runs["status"] == "done"]):
         differences = difference_table(runs, experiment, reference or "baseline", margin=margin)
@@ -80,7 +81,7 @@ def _select(experiment: Experiment, runs: pd.DataFrame, *, every_seed: bool) -> 
     """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
     if runs.empty:  # without the columns of configs
         return runs
-    chosen = runs[runs["arm"].isin(list(experiment.labels)) & runs["status"].isin(["done", "running"])]
+    chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
     if not every_seed:
         chosen = chosen[chosen["seed"].isin(experiment.seeds)]
     twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
@@ -89,7 +90,7 @@ def _select(experiment: Experiment, runs: pd.DataFrame, *, every_seed: bool) -> 
         values = ", ".join(f"{key} ({', '.join(map(str, twins[key].unique()))})" for key in differing)
         raise UserError(f"{experiment.name}: {len(twins)} runs share arm and seed but differ in {values}; "
                         "move all but one kind of them out of the runs folder")  # fmt: skip
-    arms = list(experiment.labels)
+    arms = list(experiment.arms)
     by_seed = chosen.sort_values("seed", kind="stable")
     return by_seed.sort_values("arm", key=lambda arm: arm.map(arms.index), kind="stable")
 

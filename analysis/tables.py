@@ -35,6 +35,7 @@ DIFFERENCES = {
 """Columns of a comparison -> their headings."""
 
 NUMBERS = {"mean": "accuracy %", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
+"""Columns of accuracies -> their headings."""
 
 
 def accuracy_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -47,16 +48,13 @@ def accuracy_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     done = runs[runs["status"] == "done"]
     if done.empty:
-        return pd.DataFrame(columns=[*SHOWN.values(), *NUMBERS.values()])
-    varying = [key for key in OPTIONAL if _varies(done, key)]
-    headings = SHOWN | {key: key.rpartition(".")[2] for key in varying}
+        return pd.DataFrame(columns=[*SHOWN, *NUMBERS])
+    keys = [*SHOWN, *(key for key in OPTIONAL if _varies(done, key))]
     data = done.assign(accuracy=100 * done["test_accuracy"].astype(float))
     summary = summarise(data, by=["arm", "device", "threads"], value="accuracy")
-    arms = data.drop_duplicates(["arm", "device", "threads"])[list({"arm", "device", "threads", *headings})]
-    table = summary.merge(arms, on=["arm", "device", "threads"])
-    table = table[[*headings, *NUMBERS]].rename(columns=headings | NUMBERS)
-    whole = [heading for heading in ("dx", "m", "n (kernel)", "subset") if heading in table]
-    return table.astype({heading: "Int64" for heading in whole})
+    arms = data.drop_duplicates(["arm", "device", "threads"])[list({"arm", "device", "threads", *keys})]
+    table = summary.merge(arms, on=["arm", "device", "threads"])[[*keys, *NUMBERS]]
+    return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
 
 
 def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str, *, margin: float) -> pd.DataFrame:
@@ -73,14 +71,14 @@ def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str,
     Raises:
         UserError: there is no such arm, or more than one.
     """
-    done = runs[runs["status"] == "done"]
-    data = done.assign(accuracy=100 * done["test_accuracy"].astype(float), label=done["arm"].map(experiment.labels))
-    order = list(experiment.labels.values())
+    done, labels = runs[runs["status"] == "done"], {key: arm.label for key, arm in experiment.arms.items()}
+    data = done.assign(accuracy=100 * done["test_accuracy"].astype(float), label=done["arm"].map(labels))
+    order = list(labels.values())
     parts = []
     for dataset, group in data.groupby("dataset.name", sort=False):
         arms = group.loc[group["model.name"] == reference, "label"].unique()
         if len(arms) != 1:
-            models = ", ".join(dict.fromkeys(experiment.models.values()))
+            models = ", ".join(dict.fromkeys(arm.model for arm in experiment.arms.values()))
             raise UserError(
                 f"--reference={reference}: {len(arms)} finished arms of that model on {dataset}, must be one "
                 f"(models of {experiment.name}: {models})"
@@ -94,7 +92,7 @@ def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str,
         if parts
         else pd.DataFrame(columns=["dataset", "label", "reference", *DIFFERENCES])
     )
-    return table[["dataset", "label", "reference", *DIFFERENCES]].rename(columns=DIFFERENCES)
+    return table[["dataset", "label", "reference", *DIFFERENCES]]
 
 
 def _confounds(runs: pd.DataFrame, label: str, reference: str) -> str:
@@ -113,23 +111,28 @@ def _varies(runs: pd.DataFrame, key: str) -> bool:
 
 
 def printable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as text: two decimals (three for p-values and differences), nothing where there is no value.
+    """Return the table as text under its headings, nothing where there is no value.
 
-    A column of confounds that has none is left out.
+    Two decimals, three for p-values and differences. A column of confounds that has none is left out.
     """
-    formats = dict.fromkeys(["accuracy %", "95% low", "95% high"], "{:.2f}")
-    if DIFFERENCES["difference"] in table:
+    formats = dict.fromkeys(["mean", "low", "high"], "{:.2f}")
+    if "difference" in table:
         formats = {
-            **dict.fromkeys([DIFFERENCES["difference"], "95% low", "95% high"], "{:+.3f}"),
-            **dict.fromkeys([DIFFERENCES["p"], DIFFERENCES["p_equivalent"]], "{:.3f}"),
-            DIFFERENCES["improvement"]: "{:.0%}", DIFFERENCES["seeds"]: "{:.0f}",
+            **dict.fromkeys(["difference", "low", "high"], "{:+.3f}"), **dict.fromkeys(["p", "p_equivalent"], "{:.3f}"),
+            "improvement": "{:.0%}", "seeds": "{:.0f}",
         }  # fmt: skip
-    if DIFFERENCES["confounds"] in table and not table[DIFFERENCES["confounds"]].any():
-        table = table.drop(columns=DIFFERENCES["confounds"])
+    if "confounds" in table and not table["confounds"].any():
+        table = table.drop(columns="confounds")
     text = table.astype(object).where(table.notna(), "")
-    for heading, form in formats.items():
-        text[heading] = [form.format(value) if value != "" else "" for value in text[heading]]
-    return text.astype(str)
+    for key, form in formats.items():
+        text[key] = [form.format(value) if value != "" else "" for value in text[key]]
+    return headed(text.astype(str))
+
+
+def headed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with headings instead of the names of its columns."""
+    keys = {key: key.rpartition(".")[2] for key in OPTIONAL}
+    return table.rename(columns=keys | SHOWN | (DIFFERENCES if "difference" in table else NUMBERS))
 
 
 def to_text(table: pd.DataFrame) -> str:
@@ -149,4 +152,4 @@ def to_latex(table: pd.DataFrame) -> str:
 
 def to_csv(table: pd.DataFrame) -> str:
     """Return the table as comma-separated values in full precision."""
-    return table.to_csv(index=False)
+    return headed(table).to_csv(index=False)

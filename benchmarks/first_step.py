@@ -52,8 +52,9 @@ def _inside(overrides: list[str]) -> None:
 def warm(overrides: list[str], rounds: int) -> list[float]:
     """Return the seconds from the call of a run to its first step, in a process that has had a run before."""
     from cli.compose import composer, expand
-    from weightnet import training
     from weightnet.job import run
+
+    from weightnet import training
 
     step = training.train_step
     stopped = 0.0

@@ -6,13 +6,13 @@ python -m benchmarks.operations dataset=mnist model=pool
 import sys
 
 import torch
-from torch.profiler import ProfilerActivity, profile
-
-from benchmarks.steps import images
 from cli.compose import composer, expand
-from weightnet.memory import keep_freed_memory
+from torch.profiler import ProfilerActivity, profile
 from weightnet.model import WeightNet
 from weightnet.training import build_optimizer, train_step
+
+from benchmarks.steps import images
+from weightnet.memory import keep_freed_memory
 
 STEPS = 50
 

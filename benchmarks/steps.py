@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from benchmarks import notebook
 from cli.compose import composer, expand
-from weightnet.memory import keep_freed_memory
+from torch.utils.flop_counter import FlopCounterMode
 from weightnet.model import WeightNet
 from weightnet.projection import KINDS
 from weightnet.training import build_optimizer, train_step
+
+from benchmarks import notebook
+from weightnet.memory import keep_freed_memory
 
 BATCH = 64
 Case = tuple[int, int, Callable[[], object]]

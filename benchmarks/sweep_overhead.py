@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.compose import composer, expand
-from weightnet.config import arm, run_folder, shape, signature
 from weightnet.record import CODE
+
+from weightnet.config import arm, run_folder, shape, signature
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIVIAL = ["dataset=digits", "model=baseline", "train.epochs=1", "train.subset=1", "device=cpu"]

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
+from cli.compose import composer, expand
 from test_load import write_run
 
 from analysis.__main__ import main
-from cli.compose import composer, expand
 
 
 @pytest.fixture

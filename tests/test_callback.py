@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
+from cli.compose import composer, expand
 from omegaconf import DictConfig, OmegaConf
 from test_load import write_run
 
 from analysis.callback import DrawFigures
-from cli.compose import composer, expand
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli.compose import CONF, Composer, composer, expand, to_config
+from cli.plan import make_plan
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cli.compose import CONF, Composer, composer, expand, to_config
-from cli.plan import make_plan
 from weightnet.config import run_id, signature
 from weightnet.errors import UserError
 from weightnet.matching import solve

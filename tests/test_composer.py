@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from cli.compose import Composer, composer, to_config
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -11,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
-from cli.compose import Composer, composer, to_config
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.resolve import resolve

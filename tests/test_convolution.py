@@ -1,7 +1,6 @@
 import pytest
 import torch
 from torch.nn import functional
-
 from weightnet.convolution import pooled_convolution
 
 

@@ -2,12 +2,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
-from weightnet.config import Config
 from weightnet.cuda_graph import GraphedStep
 from weightnet.data import Dataset, Split
 from weightnet.model import WeightNet
 from weightnet.training import build_optimizer, fit, train_step
+
+from weightnet.config import Config
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,12 +10,12 @@ import pytest
 import torch
 from conftest import DATASETS
 from torchvision import datasets, transforms
+from weightnet.data import Split, batches, load
+from weightnet.streams import stream
 
 from weightnet import data
 from weightnet.config import DatasetConfig
-from weightnet.data import Split, batches, load
 from weightnet.errors import UserError
-from weightnet.streams import stream
 
 SMALL = replace(DATASETS["mnist"], examples=[30, 20])
 

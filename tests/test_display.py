@@ -2,12 +2,12 @@ from collections.abc import Callable
 from io import StringIO
 
 import pytest
-from rich.console import Console
-
 from cli.display import Display
-from weightnet.config import Config, run_folder, run_id
+from rich.console import Console
 from weightnet.store import RunFolder
 from weightnet.training import EpochResult
+
+from weightnet.config import Config, run_folder, run_id
 
 
 def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,10 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from weightnet.config import Config, parameter_count, shape
 from weightnet.estimate import estimate, probe, seconds_per_epoch, work
 from weightnet.model import WeightNet
+
+from weightnet.config import Config, parameter_count, shape
 
 MakeConfig = Callable[..., Config]
 

@@ -1,12 +1,12 @@
 from collections.abc import Callable
 
 import torch
-
-from weightnet.config import Config
 from weightnet.data import Dataset, Split
 from weightnet.feedback import ConstantFeedback, PoolFeedback, ProjectionFeedback, carried, dropped
 from weightnet.model import WeightNet
 from weightnet.training import build_optimizer, evaluate, fit, train_step
+
+from weightnet.config import Config
 
 MakeConfig = Callable[..., Config]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from cli.compose import composer, expand
 from test_load import write_run
 
 from analysis import figures
@@ -11,7 +12,6 @@ from analysis.experiments import experiment_names, load_experiment
 from analysis.load import load_runs, report_skipped
 from analysis.plots import COLOURS
 from analysis.study import gather
-from cli.compose import composer, expand
 from weightnet.config import Config, arm
 from weightnet.errors import RunFailed, UserError
 

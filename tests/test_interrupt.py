@@ -2,7 +2,6 @@ import signal
 import threading
 
 import pytest
-
 from cli.interrupt import finish_epoch_on_ctrl_c
 
 

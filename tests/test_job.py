@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from weightnet.job import run
+from weightnet.store import RunFolder
 
 from weightnet import job
 from weightnet import record as record_module
 from weightnet.config import Config, arm, run_folder, signature
 from weightnet.errors import RunFailed, UserError
-from weightnet.job import run
-from weightnet.store import RunFolder
 
 MakeConfig = Callable[..., Config]
 

@@ -2,10 +2,10 @@ import os
 from contextlib import suppress
 
 import pytest
+from cli.mistakes import explain, plainly
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigKeyError
 
-from cli.mistakes import explain, plainly
 from weightnet.errors import RunFailed, UserError
 
 

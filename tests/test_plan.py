@@ -2,12 +2,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-
 from cli.compose import Composer, composer
 from cli.plan import RERUN, Plan, combinations, make_plan
-from weightnet.errors import UserError
+from hydra.core.global_hydra import GlobalHydra
 from weightnet.record import CODE
+
+from weightnet.errors import UserError
 
 
 @pytest.fixture(autouse=True)

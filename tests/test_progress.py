@@ -1,5 +1,4 @@
 import torch
-
 from weightnet.progress import Bar, on_terminal
 from weightnet.training import EpochResult
 

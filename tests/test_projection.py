@@ -5,10 +5,10 @@ import pytest
 import scipy.linalg
 import torch
 from torch import Tensor
-
-from weightnet.config import Config
 from weightnet.model import WeightNet
 from weightnet.projection import KINDS, SCALES, draw, hadamard, map_bytes
+
+from weightnet.config import Config
 
 MakeConfig = Callable[..., Config]
 ROWS, COLUMNS, DX = 12, 20, 24

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from cli.compose import composer, expand
 from test_load import write_run
 
 from analysis.load import load_runs
 from analysis.report import sentence, write_report
 from analysis.study import gather
 from analysis.tables import DIFFERENCES
-from cli.compose import composer, expand
 from weightnet.config import Config
 from weightnet.errors import RunFailed
 

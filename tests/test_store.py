@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-
-from weightnet.config import Config
 from weightnet.store import Checkpoint, RunFolder, write_whole
 from weightnet.training import EpochResult
+
+from weightnet.config import Config
 
 HISTORY = [
     EpochResult(epoch=1, step=23, train_loss=0.1 + 0.2, test_loss=1.5, test_accuracy=0.5, seconds=1.0,

@@ -1,7 +1,6 @@
 import hashlib
 
 import torch
-
 from weightnet.streams import stream
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cli.compose import composer, expand
 from scipy import stats
 from test_load import write_run
 
 from analysis.experiments import load_experiment
 from analysis.load import load_runs
 from analysis.tables import accuracy_table, difference_table, to_csv, to_latex, to_markdown, to_text
-from cli.compose import composer, expand
 from weightnet.config import Config
 from weightnet.errors import UserError
 

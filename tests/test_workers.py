@@ -6,15 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
 import pytest
-from hydra.core.utils import JobStatus
-from pebble import ProcessExpired
-
 from cli import workers
 from cli.workers import default_processes, execute
-from weightnet.config import Config, run_folder
-from weightnet.errors import Held, RunFailed
+from hydra.core.utils import JobStatus
+from pebble import ProcessExpired
 from weightnet.job import run
 from weightnet.store import RunFolder
+
+from weightnet.config import Config, run_folder
+from weightnet.errors import Held, RunFailed
 
 MakeConfig = Callable[..., Config]
 

@@ -1,12 +1,10 @@
-"""The typed configuration of one run, its canonical form and its identity.
+"""The typed configuration of one run: the fields, one dataclass a group; nothing else.
 
-No torch in here: `--help`, a plan or a table should not wait for it.
+A field with a default is younger than the archived runs: it joins a run's identity only where it differs from that
+default (`weightnet.identity`).
 """
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -15,7 +13,7 @@ class DatasetConfig:
     """A data set, and the size of the conv net that it is given to."""
 
     name: str
-    """A key of `weightnet.data.READERS`."""
+    """A key of `weightnet.registry.READERS`."""
     shape: list[int]
     """Of an image: channels, height, width."""
     classes: int
@@ -31,6 +29,9 @@ class DatasetConfig:
     """Width of fc1 where all arms share one (dims=controlled, dims=auto)."""
     epochs: int
     """Training epochs unless `train.epochs` says otherwise."""
+    files: list[str] | None = None
+    """Files and folders below data_root that hold the set, as glob patterns: whether they changed is looked at before
+    a finished run counts. None: what is called like the set, `<name>*`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -39,18 +40,16 @@ class ModelConfig:
 
     name: str
     feedback: str
-    """A key of `weightnet.feedback.FEEDBACKS`; `none`; or `bias_lr`: none, but fc1's bias has 1 + |me|^2 times the
-    learning rate, with me the pool feedback of the initial weights."""
+    """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: no feedback, but fc1's bias has a learning rate of
+    its own; or `none`."""
+    uses: list[str] | None = None
+    """Which of dx, m, n it takes: what is not used is part of no run. None: dx, if there is a feedback."""
     kind: str | None = None
-    """feedback=projection: a key of `weightnet.projection.KINDS`."""
+    """feedback=projection: a key of `weightnet.registry.KINDS`."""
     scale: str | None = None
-    """feedback=projection: a key of `weightnet.projection.SCALES`."""
+    """feedback=projection: a key of `weightnet.registry.SCALES`."""
     parameters_of: str | None = None
     """feedback=none: widen fc1 until there are at least as many parameters as with this feedback."""
-
-
-POOLED = ("pool", "constant", "shuffled", "foreign", "noise", "fixed_noise", "ones", "bias_lr")
-"""The feedbacks that have the dimensions of `pool`: itself and its controls."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -114,89 +113,24 @@ class Config:
     """Where the data sets are, or are downloaded to."""
 
 
-def flat_features(dataset: DatasetConfig) -> int:
-    """Number of features that enter fc1 from the convolutions, a in the notebook.
+_BEFORE_USES = {"none": [], "projection": ["dx"], "ones": ["dx"]}
+"""`model.feedback` -> `model.uses`, of runs whose config was written before there was such a key (2026-11-25)."""
 
-    Two times: a valid 5x5 convolution (side - 4), then a 2x2 max-pooling (half, rounded down).
+
+def build(plain: dict[str, Any]) -> Config:
+    """Return the config that nested plain values stand for, as in a run's config.yaml.
+
+    Raises:
+        TypeError: a key is missing or unknown, or a group is no mapping.
     """
-    height, width = (((side - 4) // 2 - 4) // 2 for side in dataset.shape[1:])
-    return dataset.channels[1] * height * width
-
-
-def canonical(config: Config) -> dict[str, Any]:
-    """Return all that changes a resolved config's numbers, and nothing else.
-
-    Paths, logging, the rule that chose the dimensions, and the fields that the model does not use are left
-    out: equal runs have equal canonical forms.
-    """
-    feedback = config.model.feedback
-    used_dims = ["hidden"]
-    if feedback != "none":
-        used_dims += ["dx", "m", "n"] if feedback in POOLED and feedback != "ones" else ["dx"]
-    used_model = ["name", "feedback"] + (["kind", "scale"] if feedback == "projection" else [])
-    whole = asdict(config)
-    return {
-        "dataset": {key: whole["dataset"][key] for key in ("name", "shape", "mean", "std", "channels")},
-        "model": {key: whole["model"][key] for key in used_model},
-        "dims": {key: whole["dims"][key] for key in used_dims},
-        "train": {key: value for key, value in whole["train"].items() if key != "log_interval"},
-        "eval": whole["eval"] if fed_back(config) else {},
-        "seed": config.seed,
-        "device": config.device,
-        "threads": config.threads,
+    groups = {
+        "dataset": DatasetConfig,
+        "model": ModelConfig,
+        "dims": DimsConfig,
+        "train": TrainConfig,
+        "eval": EvalConfig,
     }
-
-
-def _digest(form: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
-
-
-def signature(config: Config) -> str:
-    """Return the identity of a resolved config: 64 hex digits, equal for equal runs."""
-    return _digest(canonical(config))
-
-
-def arm(config: Config) -> str:
-    """Return the identity of the run's arm, 64 hex digits: what its seeds are replicates of.
-
-    It leaves out the seed, and the machine's part (device, threads), which changes rounding only.
-    """
-    return _digest({k: v for k, v in canonical(config).items() if k not in ("seed", "device", "threads")})
-
-
-def shape(config: Config) -> str:
-    """Return 64 hex digits that are equal for runs whose epochs take the same time on the same machine."""
-    form = canonical(config)
-    training = {key: form["train"][key] for key in ("batch_size", "test_batch_size", "subset")}
-    return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
-
-
-def fed_back(config: Config) -> int:
-    """Return how many numbers a resolved config's network is fed back."""
-    return 0 if config.model.feedback in ("none", "bias_lr") else config.dims.dx or 0
-
-
-def parameter_count(config: Config) -> int:
-    """Return the number of trained parameters of a resolved config's network."""
-    dataset, hidden = config.dataset, config.dims.hidden or 0
-    (first, second), image_channels = dataset.channels, dataset.shape[0]
-    convolutions = first * (25 * image_channels + 1) + second * (25 * first + 1)
-    return convolutions + hidden * (flat_features(dataset) + fed_back(config) + 1) + dataset.classes * (hidden + 1)
-
-
-def run_id(config: Config) -> str:
-    """Return the name of a resolved config's run folder: readable prefix, seed, signature."""
-    form = canonical(config)
-    sizes = [f"{key}{value}" for key, value in form["dims"].items() if key != "hidden"]
-    kind = []
-    if config.model.name == "projection":
-        kind = [str(config.model.kind)] + ([] if config.model.scale == "xavier" else [str(config.model.scale)])
-    if form["eval"].get("feedback", "live") != "live":
-        kind.append(f"test_{config.eval.feedback}")
-    prefix = "-".join([config.dataset.name, config.model.name, *kind, *sizes])
-    return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
-
-
-def run_folder(config: Config) -> Path:
-    """Return the folder of a resolved config's run."""
-    return Path(config.outputs) / "runs" / run_id(config)
+    config = Config(**{key: groups[key](**value) if key in groups else value for key, value in plain.items()})
+    if "uses" not in plain["model"]:
+        config.model.uses = _BEFORE_USES.get(config.model.feedback, ["dx", "m", "n"])
+    return config

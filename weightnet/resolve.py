@@ -1,21 +1,27 @@
 """From what was asked for to what is run: checks, dimension matching, device."""
 
+import ctypes
+import os
 from dataclasses import replace
+from functools import cache
 
-from weightnet import matching
-from weightnet.config import POOLED, Config, DimsConfig, ModelConfig, flat_features, parameter_count
+from weightnet import matching, registry
+from weightnet.config import Config, DimsConfig, ModelConfig
 from weightnet.errors import UserError
+from weightnet.geometry import flat_features, parameter_count
 
 _SMALL = {
     "none": DimsConfig(rule="published", dx=0, m=None, n=None, hidden=50),
     # With hidden=60, n=25 drops the last 10 rows of fc1: the only published dimensions that are not exact.
     "pool": DimsConfig(rule="published", dx=26, m=31, n=25, hidden=60),
     "projection": DimsConfig(rule="published", dx=26, m=None, n=None, hidden=50),
+    "ones": DimsConfig(rule="published", dx=26, m=None, n=None, hidden=60),
 }
 _LARGE = {
     "none": DimsConfig(rule="published", dx=0, m=None, n=None, hidden=700),
     "pool": DimsConfig(rule="published", dx=460, m=45, n=50, hidden=500),
     "projection": DimsConfig(rule="published", dx=460, m=None, n=None, hidden=500),
+    "ones": DimsConfig(rule="published", dx=460, m=None, n=None, hidden=500),
 }
 PUBLISHED = {
     "mnist": _SMALL,
@@ -27,9 +33,10 @@ PUBLISHED = {
 }
 """The notebook's dimensions by data set and feedback, its unequal hidden widths included.
 
-A feedback without kernels that is not named here takes those of `projection`.
+A feedback that is not named here takes those of `pool` if it uses kernels, else those of `projection`.
 """
 
+USES = ("dx", "m", "n")
 RULES = ("published", "controlled", "auto")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bf16")
@@ -46,10 +53,15 @@ def resolve(config: Config) -> Config:
     wrong = mistakes(config)
     if wrong:
         raise UserError("; ".join(wrong))
-    model = config.model
+    model = replace(config.model, uses=_uses(config.model))
     if model.feedback != "projection":
         model = replace(model, kind=None, scale=None)
-    return replace(config, model=model, dims=_resolve_dims(config), device=_resolve_device(config.device))
+    config = replace(config, model=model)
+    return replace(config, dims=_resolve_dims(config), device=_resolve_device(config.device))
+
+
+def _uses(model: ModelConfig) -> list[str]:
+    return model.uses if model.uses is not None else [] if model.feedback == "none" else ["dx"]
 
 
 def mistakes(config: Config) -> list[str]:
@@ -111,17 +123,21 @@ def _dataset_mistakes(config: Config) -> list[str]:
 
 
 def _model_mistakes(model: ModelConfig) -> list[str]:
-    from weightnet.feedback import FEEDBACKS  # here, because they import torch, which takes seconds
-    from weightnet.projection import KINDS, SCALES
-
-    if model.feedback not in ("none", "bias_lr", *FEEDBACKS):
-        return [f"model.feedback={model.feedback}: must be one of none, bias_lr, {', '.join(FEEDBACKS)}"]
-    if model.parameters_of is not None and (model.feedback != "none" or model.parameters_of not in POOLED):
-        return [f"model.parameters_of={model.parameters_of}: takes model.feedback=none and one of {', '.join(POOLED)}"]
-    if model.feedback == "projection" and model.kind not in KINDS:
-        return [f"model.kind={model.kind}: must be one of {', '.join(KINDS)}"]
-    if model.feedback == "projection" and model.scale not in SCALES:
-        return [f"model.scale={model.scale}: must be one of {', '.join(SCALES)}"]
+    feedbacks = ("none", *registry.BIAS_RATES, *registry.FEEDBACKS)
+    if model.feedback not in feedbacks:
+        return [f"model.feedback={model.feedback}: must be one of {', '.join(feedbacks)}"]
+    uses = _uses(model)
+    if not set(uses) <= set(USES) or len(uses) != len(set(uses)) or (uses and "dx" not in uses):
+        return [f"model.uses={uses}: must be dx, and of {', '.join(USES)} those that the feedback takes"]
+    if bool(uses) != (model.feedback != "none"):
+        return [f"model.uses={uses}: a feedback takes dx at least, and model.feedback=none takes none"]
+    if model.parameters_of is not None and (model.feedback != "none" or model.parameters_of not in registry.FEEDBACKS):
+        others = ", ".join(registry.FEEDBACKS)
+        return [f"model.parameters_of={model.parameters_of}: takes model.feedback=none and one of {others}"]
+    if model.feedback == "projection" and model.kind not in registry.KINDS:
+        return [f"model.kind={model.kind}: must be one of {', '.join(registry.KINDS)}"]
+    if model.feedback == "projection" and model.scale not in registry.SCALES:
+        return [f"model.scale={model.scale}: must be one of {', '.join(registry.SCALES)}"]
     if model.name == "rmp" and (model.kind, model.scale) != ("dense", "xavier"):
         asked = f"model.kind={model.kind} model.scale={model.scale}"
         return [f"model=rmp is the notebook's dense Xavier projection; use model=projection for {asked}"]
@@ -131,38 +147,50 @@ def _model_mistakes(model: ModelConfig) -> list[str]:
 def _resolve_device(device: str) -> str:
     if device == "cpu":
         return device
-    import torch  # here, because it takes seconds and a cpu config does not need it
+    available = _may_have_gpu()
+    if available:
+        import torch  # here, because it takes seconds and a machine without a GPU does not need it
 
-    available = torch.cuda.is_available()
+        available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise UserError("device=cuda: torch sees no CUDA device here; use device=cpu or device=auto")
     return "cuda" if available else "cpu"
 
 
+@cache
+def _may_have_gpu() -> bool:
+    """Tell, without torch, whether there is a driver of NVIDIA's that sees a device, or one of AMD's."""
+    try:
+        return os.path.exists("/dev/kfd") or ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
 def _resolve_dims(config: Config) -> DimsConfig:
-    """Fill in what `dims` leaves open, by its rule; what is given on the command line stays."""
-    asked, feedback = config.dims, config.model.feedback
+    """Fill in what `dims` leaves open, by its rule; what is given on the command line stays, where it is used."""
+    asked, uses = config.dims, _uses(config.model)
     by_rule = _by_rule(config)
     hidden = asked.hidden or by_rule.hidden
     assert hidden is not None
-    if feedback == "none":
+    if not uses:
         if config.model.parameters_of and asked.hidden is None:
             hidden = _widened(config, config.model.parameters_of)
         return replace(asked, dx=0, m=None, n=None, hidden=hidden)
-    if feedback not in POOLED:
+    if uses == ["dx"]:
         dx = asked.dx or by_rule.dx or _choose(config, replace(asked, m=None, n=None), hidden).dx
         return replace(asked, dx=dx, m=None, n=None, hidden=hidden)
     dims = replace(asked, dx=asked.dx or by_rule.dx, m=asked.m or by_rule.m, n=asked.n or by_rule.n, hidden=hidden)
     if dims.dx is None or dims.m is None or dims.n is None:
         match = _choose(config, dims, hidden)
-        return replace(dims, dx=match.dx, m=match.m, n=match.n)
-    _check_fit(config, dims.dx, dims.m, dims.n, hidden)
-    return dims
+        dims = replace(dims, dx=match.dx, m=match.m, n=match.n)
+    else:
+        _check_fit(config, dims.dx, dims.m, dims.n, hidden)
+    return replace(dims, m=dims.m if "m" in uses else None, n=dims.n if "n" in uses else None)
 
 
 def _widened(config: Config, feedback: str) -> int:
     """Return the least hidden width that has as many parameters without feedback as the config's network with it."""
-    model = ModelConfig(name=feedback, feedback=feedback)
+    model = ModelConfig(name=feedback, feedback=feedback, uses=["dx"])
     with_it = replace(config, model=model, dims=_resolve_dims(replace(config, model=model)))
     dims = replace(config.dims, dx=0, hidden=with_it.dims.hidden)
     while parameter_count(replace(config, dims=dims)) < parameter_count(with_it):
@@ -172,10 +200,11 @@ def _widened(config: Config, feedback: str) -> int:
 
 def _by_rule(config: Config) -> DimsConfig:
     """Return the dimensions that the rule names; those that the solver is to pick are None."""
-    dataset, rule, feedback = config.dataset, config.dims.rule, config.model.feedback
+    dataset, rule, model = config.dataset, config.dims.rule, config.model
     rows = PUBLISHED.get(dataset.name)
-    key = "pool" if feedback in POOLED else feedback if feedback == "none" else "projection"
-    published = rows[key] if rows else None
+    kernels = set(_uses(model)) > {"dx"}
+    row = model.feedback if model.feedback in ("none", *(rows or ())) else "pool" if kernels else "projection"
+    published = rows[row] if rows else None
     if rule == "published":
         if published is None:
             raise UserError(

@@ -1,13 +1,15 @@
-"""`hydra/launcher=local`: a worker process a core, each of which may be lost. See `cli.workers`."""
+"""`hydra/launcher=local`: a worker process a core, each of which may be lost. See `weightnet.sweep.workers`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from weightnet.sweep.engine import Engine, Outcome, Task
 
 
 @dataclass
@@ -19,33 +21,42 @@ class LocalLauncherConfig:
     """Runs at a time. null: as many as there are cores for; one where runs use a GPU."""
     job_timeout: float | None = None
     """Seconds that a run may take before it counts as failed. null: any."""
+    max_failures: int | None = None
+    """Start no more runs after this many have failed."""
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConfig, provider="weightnet")
 
 
-class LocalLauncher(Launcher):
+class LocalLauncher(Engine, Launcher):
     """Runs jobs in worker processes on this machine."""
 
-    def __init__(self, processes: int | None, job_timeout: float | None) -> None:
-        self.processes, self.job_timeout = processes, job_timeout
+    def __init__(self, processes: int | None, job_timeout: float | None, max_failures: int | None) -> None:
+        self.processes, self.job_timeout, self.max_failures = processes, job_timeout, max_failures
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what Hydra hands over; workers warm up while the sweep is planned."""
-        from cli.warm import warm_up
+        from weightnet.sweep.warm import warm_up
 
         self.hydra_context, self.config = hydra_context, config
         warm_up()
 
+    def execute(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Execute the tasks, in their order as workers become free."""
+        from weightnet.sweep.workers import execute
+
+        return execute(tasks, processes=self.processes, timeout=self.job_timeout, max_failures=self.max_failures)
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Execute the jobs, in their order as workers become free."""
-        from cli.compose import Composer
-        from cli.workers import execute
-        from weightnet.resolve import resolve
+        """Execute the jobs of a sweeper that is not ours."""
+        from weightnet.experiment import resolve
+        from weightnet.sweep.compose import Composer
 
         composer = Composer(self.hydra_context.config_loader, [], self.config)
-        configs = [resolve(composer.compose(parts)) for parts in job_overrides]
-        return execute(
-            configs, [list(parts) for parts in job_overrides], processes=self.processes,
-            timeout=self.job_timeout, max_failures=self.config.hydra.sweeper.get("max_failures"),
-        )  # fmt: skip
+        outcomes = self.execute([Task(resolve(composer.compose(parts)), list(parts)) for parts in job_overrides])
+        returns = []
+        for parts, outcome in zip(job_overrides, outcomes, strict=True):
+            status = JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED
+            returns.append(JobReturn(overrides=parts, status=status))
+            returns[-1].return_value = outcome.value if outcome.error is None else outcome.error
+        return returns

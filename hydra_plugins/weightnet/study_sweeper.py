@@ -1,4 +1,4 @@
-"""`hydra/sweeper=study`: plans a sweep, runs what is missing, never repeats or loses a run. See `cli.sweep`."""
+"""`hydra/sweeper=study`: plans a sweep, runs what is missing, never repeats or loses a run. See `weightnet.sweep`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ class StudySweeperConfig:
 
     _target_: str = "hydra_plugins.weightnet.study_sweeper.StudySweeper"
     rerun: str = "missing"
-    """missing (also resumes the interrupted and retries the failed), stale, failed, all or none."""
+    """missing (also resumes the interrupted and retries the failed), stale, verify, failed, all or none."""
+    verify_epochs: int = 1
+    """rerun=verify: how many epochs of each stale run are replayed."""
     dry_run: bool = False
     """Print the plan and run nothing."""
     exclude: list[str] = field(default_factory=list)
     """Combinations to leave out: ["model=rmp,dataset=cifar"]."""
     zip: list[str] = field(default_factory=list)
     """Axes that move together instead of crossing: ["model,dims.hidden"]."""
-    max_failures: int | None = None
-    """Start no more runs after this many have failed."""
     params: dict[str, str] | None = None
     """Axes, as on the command line: {model: "baseline,pool"}."""
 
@@ -40,16 +40,15 @@ class StudySweeper(Sweeper):
     def __init__(
         self,
         rerun: str,
+        verify_epochs: int,
         dry_run: bool,
         exclude: Sequence[str],
         zip: Sequence[str],
-        max_failures: int | None,
         params: dict[str, str] | None,
     ) -> None:
         """Take the keys below `hydra.sweeper`; `params` is read with the command line's axes."""
-        self.rerun, self.dry_run = rerun, dry_run
+        self.rerun, self.verify_epochs, self.dry_run = rerun, verify_epochs, dry_run
         self.exclude, self.zip = list(exclude), list(zip)
-        self.max_failures = max_failures
         self.launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -61,10 +60,10 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan, run, report."""
-        from cli.sweep import sweep
+        from weightnet.sweep.sweep import sweep
 
         assert self.launcher is not None and self.config is not None and self.hydra_context is not None
         return sweep(
             loader=self.hydra_context.config_loader, launcher=self.launcher, master=self.config, rerun=self.rerun,
-            dry_run=self.dry_run, exclude=self.exclude, zipped=self.zip,
+            dry_run=self.dry_run, exclude=self.exclude, zipped=self.zip, verify_epochs=self.verify_epochs,
         )  # fmt: skip

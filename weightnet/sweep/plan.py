@@ -1,4 +1,4 @@
-"""What a sweep will do: its jobs, each once, with their states, before any of them runs."""
+"""What a sweep will do: its jobs, each once; and, read afterwards from the run folders, their states."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from cli.compose import Composer
-from cli.mistakes import close_match, explain
-from weightnet.config import Config, run_folder, run_id, signature
 from weightnet.errors import UserError
-from weightnet.record import CODE
-from weightnet.resolve import resolve
-from weightnet.store import RunFolder
+from weightnet.experiment import GROUPS, Config, origins, resolve, run_folder, run_id, signature
+from weightnet.runs.folder import RunFolder, RunState, State
+from weightnet.sweep.compose import Composer
+from weightnet.sweep.mistakes import close_match, explain
 
-RERUN = {
-    "missing": {"missing", "interrupted", "failed", "running"},
-    "stale": {"missing", "interrupted", "failed", "running", "stale"},
-    "failed": {"failed"},
-    "all": {"missing", "interrupted", "failed", "running", "stale", "done"},
-    "none": set[str](),
+_UNFINISHED = {State.MISSING, State.INTERRUPTED, State.FAILED, State.RUNNING}
+RERUN: dict[str, set[State]] = {
+    "missing": _UNFINISHED,
+    "stale": {*_UNFINISHED, State.STALE},
+    "verify": {State.STALE},
+    "failed": {State.FAILED},
+    "all": set(State),
+    "none": set(),
 }
-"""`hydra.sweeper.rerun` -> the states that it runs. What another process is running is waited for."""
+"""`hydra.sweeper.rerun` -> the states that it runs (`verify` replays them). What another process runs is waited for."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One run of a sweep."""
 
@@ -36,8 +36,6 @@ class Job:
     """Those in which the jobs of the sweep differ."""
     config: Config
     """Resolved."""
-    state: str
-    """missing, done, stale, failed, interrupted or running."""
 
     @property
     def folder(self) -> RunFolder:
@@ -54,18 +52,15 @@ class Plan:
     """How many combinations of the axes were the same run as another one."""
     excluded: int
 
-    def to_run(self, rerun: str) -> list[Job]:
-        """Return the jobs that `hydra.sweeper.rerun` asks for."""
-        return [job for job in self.jobs if job.state in RERUN[rerun]]
 
-    def refresh(self) -> None:
-        """Read every job's state again."""
-        for job in self.jobs:
-            job.state = job.folder.state(CODE)
+def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
+    """Return where each run stands, by its id."""
+    now = origins(job.config for job in jobs)
+    return {job.id: job.folder.state(origin) for job, origin in zip(jobs, now, strict=True)}
 
 
 def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = ()) -> Plan:
-    """Compose and check all jobs of a sweep.
+    """Compose and check all jobs of a sweep. It looks at no run folder.
 
     Args:
         composer: of the sweep.
@@ -98,15 +93,13 @@ def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequen
         merged += key in jobs
         if key not in jobs:
             differing = " ".join(part for part in parts if part in varying)
-            jobs[key] = Job(run_id(config), list(parts), differing, config, state="missing")
+            jobs[key] = Job(run_id(config), list(parts), differing, config)
     for rule in rules:
         if not rule.matched and not mistakes:
             mistakes[f"hydra.sweeper.exclude: {rule.text} matches no job of this sweep"] = None
     if mistakes:
         raise UserError("\n  ".join(mistakes))
-    plan = Plan(list(jobs.values()), merged, excluded)
-    plan.refresh()
-    return plan
+    return Plan(list(jobs.values()), merged, excluded)
 
 
 def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -140,13 +133,11 @@ def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[
 class _Rule:
     """One entry of `hydra.sweeper.exclude`: a partial override, held against the config that a job asks for."""
 
-    GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
-
     def __init__(self, text: str, composer: Composer) -> None:
         self.text, self.matched = text, False
         self.wanted: list[tuple[str, object]] = []
         for part in composer.parser.parse_overrides([part.strip() for part in text.split(",")]):
-            self.wanted.append((self.GROUPS.get(part.key_or_group, part.key_or_group), part.value()))
+            self.wanted.append((GROUPS.get(part.key_or_group, part.key_or_group), part.value()))
 
     def matches(self, config: Config) -> bool:
         found = all(str(self._get(config, key)) == str(value) for key, value in self.wanted)

@@ -10,9 +10,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from weightnet import registry
 from weightnet.config import DatasetConfig
 from weightnet.errors import UserError
-from weightnet.streams import stream
+from weightnet.net.streams import stream
 
 Pixels = tuple[Tensor, Tensor]
 """Images (N, C, H, W) uint8 and labels (N,) int64."""
@@ -37,7 +38,11 @@ class Dataset:
     test: Split
 
 
-def _torchvision(class_name: str) -> Callable[[Path], tuple[Pixels, Pixels]]:
+Reader = Callable[[Path], tuple[Pixels, Pixels]]
+"""From the root folder to the (training, test) pixels."""
+
+
+def _torchvision(class_name: str) -> Reader:
     """Return a reader of one of torchvision's data sets, which downloads what is missing."""
 
     def read(root: Path) -> tuple[Pixels, Pixels]:
@@ -63,13 +68,19 @@ def _torchvision(class_name: str) -> Callable[[Path], tuple[Pixels, Pixels]]:
     return read
 
 
+mnist = _torchvision("MNIST")
+fashion_mnist = _torchvision("FashionMNIST")
+kmnist = _torchvision("KMNIST")
+cifar = _torchvision("CIFAR10")
+
+
 def _channels_first(images: object) -> Tensor:
     """Return uint8 images (N, H, W) or (N, H, W, C) as (N, C, H, W)."""
     tensor = torch.as_tensor(images)
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)  # channels-last in memory
 
 
-def _digits(root: Path) -> tuple[Pixels, Pixels]:
+def digits(root: Path) -> tuple[Pixels, Pixels]:
     """Read scikit-learn's 1,797 bundled 8x8 scans, resized to 28x28; a fixed fifth of them is the test split."""
     from sklearn.datasets import load_digits
 
@@ -80,16 +91,6 @@ def _digits(root: Path) -> tuple[Pixels, Pixels]:
     order = torch.randperm(len(labels), generator=stream(0, "digits/split"))
     test, train = order.split([len(order) // 5, len(order) - len(order) // 5])
     return (images[train], labels[train]), (images[test], labels[test])
-
-
-READERS: dict[str, Callable[[Path], tuple[Pixels, Pixels]]] = {
-    "mnist": _torchvision("MNIST"),
-    "fashion_mnist": _torchvision("FashionMNIST"),
-    "kmnist": _torchvision("KMNIST"),
-    "cifar": _torchvision("CIFAR10"),
-    "digits": _digits,
-}
-"""`dataset.name` -> reader of (training, test) pixels below a root folder."""
 
 
 def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device: str = "cpu") -> Dataset:
@@ -105,8 +106,9 @@ def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device
     Raises:
         UserError: the set is missing and cannot be downloaded, a file is corrupted, or the folder forbids access.
     """
-    if config.name not in READERS:
-        raise UserError(f"dataset.name={config.name}: no reader of that name; there are {', '.join(READERS)}")
+    if config.name not in registry.READERS:
+        known = ", ".join(registry.READERS)
+        raise UserError(f"dataset.name={config.name}: no reader of that name; there are {known}")
     train, test = _read(config, root)
     if subset is not None:
         chosen = torch.randperm(len(train[1]), generator=stream(0, "subset"))[:subset]
@@ -118,7 +120,7 @@ def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
     """Read the pixels and check them against the config; every failure becomes one line that says what to do."""
     folder = root.resolve()
     try:
-        splits = READERS[config.name](root)
+        splits = registry.locate(registry.READERS[config.name])(root)
         for (images, labels), count in zip(splits, config.examples, strict=True):
             if images.shape != (count, *config.shape) or len(labels) != count:
                 raise ValueError(f"{len(labels)} labels, images of shape {tuple(images.shape)}, {count} expected")

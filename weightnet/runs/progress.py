@@ -1,27 +1,16 @@
-"""How a run shows that it is alive: a bar on a terminal, a quiet line an epoch elsewhere."""
+"""How a run shows that it is alive on a terminal: a bar. (Elsewhere the log has a line an epoch.)"""
 
 import multiprocessing
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
-from weightnet.training import EpochResult
+from weightnet.experiment import EpochResult
 
-
-class Display(Protocol):
-    """Shows a run's steps and epochs."""
-
-    def step(self, step: int, loss: Tensor) -> None:
-        """Show that `step` steps are taken; `loss` is that of the last, still on the device."""
-
-    def epoch(self, result: EpochResult) -> None:
-        """Show an epoch's result."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Bar:
@@ -52,7 +41,7 @@ class Bar:
         self.shown = 0.0
         self.bar.start()
 
-    def step(self, step: int, loss: Tensor) -> None:
+    def step(self, step: int, loss: "Tensor") -> None:
         """Move the bar, a few times a second."""
         now = self.bar.get_time()
         if now - self.shown >= self.REFRESH:
@@ -69,19 +58,6 @@ class Bar:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.stop()
-
-
-class Quiet:
-    """Shows nothing: the log has a line an epoch."""
-
-    def step(self, step: int, loss: Tensor) -> None:
-        """Show nothing."""
-
-    def epoch(self, result: EpochResult) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def on_terminal() -> bool:

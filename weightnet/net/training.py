@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,35 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from weightnet.config import TrainConfig
-from weightnet.cuda_graph import GraphedStep, Step
-from weightnet.data import Dataset, Split, batches
-from weightnet.model import WeightNet
-from weightnet.streams import stream
+from weightnet.net.cuda_graph import GraphedStep, Step
+from weightnet.net.data import Dataset, Split, batches
+from weightnet.net.epoch import EpochResult
+from weightnet.net.model import WeightNet
+from weightnet.net.streams import stream
 
 OnStep = Callable[[int, Tensor], None]
 """Called after every step with the number of steps so far and the loss, a scalar that is still on the device."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochResult:
-    """What one epoch gave."""
-
-    epoch: int
-    """From 1."""
-    step: int
-    """Optimiser steps since the start of the run."""
-    train_loss: float
-    """Mean over the examples of the epoch, each at the weights of its step, in nats."""
-    test_loss: float
-    """Mean over the test split, in nats."""
-    test_accuracy: float
-    """In [0, 1]."""
-    seconds: float
-    """Of training and evaluation."""
-    step_losses: list[tuple[int, float]]
-    """(step, loss of its batch), every `log_interval` steps."""
-    feedback: tuple[float, float] | None = None
-    """|me| after the epoch, and |me - me before the epoch|; None without feedback."""
 
 
 def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:

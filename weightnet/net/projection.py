@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from weightnet.config import Config, flat_features
-from weightnet.streams import stream
+from weightnet import registry
+from weightnet.geometry import kron_sides
+from weightnet.net.streams import stream
 
 Tensors = dict[str, Tensor]
 
@@ -29,20 +30,23 @@ class Kind:
     """(rows, columns, dx, gain, generator) -> the map's tensors, for weights (rows, columns)."""
     apply: Callable[..., Tensor]
     """(weights, tensors by name) -> me (dx,)."""
-    numbers: Callable[[int, int, int], int]
-    """(rows, columns, dx) -> how many numbers of 4 bytes the map holds, about."""
 
 
-SCALES: dict[str, Callable[[int, int], float]] = {
-    "xavier": lambda dx, inputs: math.sqrt(2 * dx / (inputs + dx)),
-    "jl": lambda dx, inputs: 1.0,
-}
-"""`model.scale` -> gain, as a function of (dx, D).
+def xavier(dx: int, inputs: int) -> float:
+    """Return the gain that gives every kind the variance of the notebook's dense P, 2 / (D + dx) an entry.
 
-`xavier` gives every kind the variance of the notebook's dense P, 2 / (D + dx) an entry, so that `me` is as large as
-there. `jl` keeps the norm of the weights, as the literature on these maps has it: on CIFAR-10 that makes `me` 30 times
-as long, and a feedback of that length multiplies the learning rate of fc1's bias by 1 + |me|^2, about 200.
-"""
+    So `me` is as large as there.
+    """
+    return math.sqrt(2 * dx / (inputs + dx))
+
+
+def jl(dx: int, inputs: int) -> float:
+    """Return the gain that keeps the norm of the weights, as the literature on these maps has it.
+
+    On CIFAR-10 that makes `me` 30 times as long as `xavier`, and a feedback of that length multiplies the learning rate
+    of fc1's bias by 1 + |me|^2, about 200.
+    """
+    return 1.0
 
 
 def _draw_dense(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
@@ -114,15 +118,10 @@ def _draw_kron(rows: int, columns: int, dx: int, gain: float, generator: torch.G
     part that grows with the share of the weights that is of low rank (`tests/test_projection.py` has the formula);
     S. Ahle et al., SODA 2020, for such maps. p is the largest divisor of dx up to its root.
     """
-    p, q = _sides(dx)
+    p, q = kron_sides(dx)
     left = torch.randn(p, rows, generator=generator)
     right = torch.randn(columns, q, generator=generator)
     return {"left": left * (gain / math.sqrt(dx)), "right": right}
-
-
-def _sides(dx: int) -> tuple[int, int]:
-    p = max(divisor for divisor in range(1, math.isqrt(dx) + 1) if dx % divisor == 0)
-    return p, dx // p
 
 
 def _apply_kron(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
@@ -170,14 +169,18 @@ def _signs(count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(2, (count,), generator=generator).float() * 2 - 1
 
 
-KINDS: dict[str, Kind] = {
-    "dense": Kind(_draw_dense, _apply_dense, lambda rows, columns, dx: dx * rows * columns),
-    "sparse": Kind(_draw_sparse, _apply_sparse, lambda rows, columns, dx: 2 * dx * math.isqrt(rows * columns)),
-    "kron": Kind(_draw_kron, _apply_kron, lambda rows, columns, dx: _sides(dx)[0] * rows + _sides(dx)[1] * columns),
-    "srht": Kind(_draw_srht, _apply_srht, lambda rows, columns, dx: rows * columns + dx * math.isqrt(rows * columns)),
-    "countsketch": Kind(_draw_countsketch, _apply_sparse, lambda rows, columns, dx: 2 * rows * columns),
-}
-"""`model.kind` -> the map."""
+DENSE = Kind(_draw_dense, _apply_dense)
+SPARSE = Kind(_draw_sparse, _apply_sparse)
+KRON = Kind(_draw_kron, _apply_kron)
+SRHT = Kind(_draw_srht, _apply_srht)
+COUNTSKETCH = Kind(_draw_countsketch, _apply_sparse)
+
+
+def kind_of(name: str) -> Kind:
+    """Return the kind of random map that a key of `weightnet.registry.KINDS` names."""
+    found: Kind = registry.locate(registry.KINDS[name])
+    return found
+
 
 _held: dict[tuple[object, ...], Tensors] = {}
 
@@ -186,8 +189,8 @@ def draw(kind: str, scale: str, *, rows: int, columns: int, dx: int, seed: int) 
     """Return the tensors of the map of a seed; asked again for the last one, the same tensors: the dense P is large.
 
     Args:
-        kind: a key of `KINDS`.
-        scale: a key of `SCALES`.
+        kind: a key of `weightnet.registry.KINDS`.
+        scale: a key of `weightnet.registry.SCALES`.
         rows: of the weights, b.
         columns: of the weights, a + dx + c.
         dx: length of the result.
@@ -196,15 +199,6 @@ def draw(kind: str, scale: str, *, rows: int, columns: int, dx: int, seed: int) 
     key = (kind, scale, rows, columns, dx, seed)
     if key not in _held:
         _held.clear()  # first, so that there is never more than one
-        gain = SCALES[scale](dx, rows * columns)
-        _held[key] = KINDS[kind].draw(rows, columns, dx, gain, stream(seed, f"projection/{kind}"))
+        gain = registry.locate(registry.SCALES[scale])(dx, rows * columns)
+        _held[key] = kind_of(kind).draw(rows, columns, dx, gain, stream(seed, f"projection/{kind}"))
     return _held[key]
-
-
-def map_bytes(config: Config) -> int:
-    """Return the memory of a resolved config's map, about, in bytes; 0 without a projection."""
-    dx, hidden, kind = config.dims.dx, config.dims.hidden, config.model.kind
-    if config.model.feedback != "projection" or kind is None:
-        return 0
-    assert dx is not None and hidden is not None, "config is not resolved"
-    return 4 * KINDS[kind].numbers(hidden, flat_features(config.dataset) + dx + config.dataset.classes, dx)

@@ -1,16 +1,18 @@
 """The conv net, and the one place where its own weights enter."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from weightnet.config import Config, flat_features
-from weightnet.convolution import pooled_convolution
-from weightnet.feedback import FEEDBACKS, Feedback, initial_me
-from weightnet.streams import initial
+from weightnet import registry
+from weightnet.config import Config
+from weightnet.geometry import KERNEL, flat_features
+from weightnet.net.convolution import pooled_convolution
+from weightnet.net.feedback import Feedback
+from weightnet.net.streams import initial, initial_linear
 
 
 class WeightNet(nn.Module):
@@ -33,40 +35,37 @@ class WeightNet(nn.Module):
         hidden, features = config.dims.hidden, flat_features(config.dataset)
         assert hidden is not None, "config is not resolved"
         self.precision = config.train.precision
-        self.conv1 = skip_init(nn.Conv2d, image_channels, first, 5)
-        self.conv2 = skip_init(nn.Conv2d, first, second, 5)
+        self.conv1 = skip_init(nn.Conv2d, image_channels, first, KERNEL)
+        self.conv2 = skip_init(nn.Conv2d, first, second, KERNEL)
         self.fc1 = skip_init(nn.Linear, features, hidden)
         self.fc2 = skip_init(nn.Linear, hidden, config.dataset.classes)
         self.feedback: Feedback | None = None
         self.feedback_weight: nn.Parameter | None = None
         self.bias_lr = 1.0  # times the learning rate: that of fc1's bias
-        if config.model.feedback == "bias_lr":
-            self.bias_lr += float(initial_me(config).square().sum())
-        elif config.model.feedback != "none":
-            self.feedback = FEEDBACKS[config.model.feedback](config)
-            self.feedback_weight = nn.Parameter(torch.empty(hidden, self.feedback.dx))
-        self._initialise(config.seed)
+        self._initialise(config)
         self.test_feedback = config.eval.feedback
         self.initial_me: Tensor
         self.register_buffer("initial_me", self.me() if self.test_feedback != "live" else None, persistent=False)
         self.to(memory_format=torch.channels_last)  # of the convolutions: on a CPU, max-pooling is several times faster
 
     @torch.no_grad()
-    def _initialise(self, seed: int) -> None:
-        """Draw every parameter from a stream of its own.
-
-        The fan-in of `feedback_weight` is a + dx, as in the notebook. That of fc1 is a, with or without feedback:
-        so arms of one seed start from the same shared parameters.
-        """
-        for layer_name, layer in self.named_children():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                fan_in = layer.weight[0].numel()
-                for name, parameter in layer.named_parameters():
-                    parameter.copy_(initial(seed, f"{layer_name}.{name}", parameter.shape, fan_in=fan_in))
-        if self.feedback_weight is not None:
-            fan_in = self.fc1.in_features + self.feedback_weight.shape[1]
-            shape = self.feedback_weight.shape
-            self.feedback_weight.copy_(initial(seed, "feedback_weight", shape, fan_in=fan_in))
+    def _initialise(self, config: Config) -> None:
+        """Draw every parameter from a stream of its own, and tell the feedback what it begins with."""
+        seed, features, model = config.seed, self.fc1.in_features, config.model
+        weight1, weight2 = initial_linear(
+            seed, features=features, dx=config.dims.dx or 0, hidden=len(self.fc1.weight), classes=len(self.fc2.weight)
+        )
+        drawn = {"fc1.weight": weight1[:, :features], "fc2.weight": weight2}
+        for name, parameter in self.named_parameters():
+            fan_in = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
+            parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=fan_in))
+        if model.feedback in registry.BIAS_RATES:
+            bias_rate = registry.locate(registry.BIAS_RATES[model.feedback])
+            self.bias_lr = bias_rate(weight1, weight2, **_arguments(config))
+        elif model.feedback != "none":
+            self.feedback = registry.locate(registry.FEEDBACKS[model.feedback])(**_arguments(config))
+            self.feedback.begin(weight1, weight2, seed)
+            self.feedback_weight = nn.Parameter(weight1[:, features:].clone())
 
     @torch.no_grad()
     def me(self) -> Tensor | None:
@@ -104,3 +103,10 @@ class WeightNet(nn.Module):
             bias = torch.addmv(bias, self.feedback_weight, me)
         x = functional.relu(functional.linear(x.flatten(1), self.fc1.weight, bias))
         return cast(Tensor, self.fc2(x))
+
+
+def _arguments(config: Config) -> dict[str, Any]:
+    """Return what a resolved config's feedback is built with: the dimensions that it uses, and its parameters."""
+    model = config.model
+    dims = {key: getattr(config.dims, key) for key in model.uses or ()}
+    return dims | {key: value for key in ("kind", "scale") if (value := getattr(model, key)) is not None}

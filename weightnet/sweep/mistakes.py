@@ -11,10 +11,10 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
+from weightnet.experiment import Config
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _DEBUGGING = os.environ.get(_FULL_ERROR) == "1"
@@ -63,15 +63,13 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return _unknown_choice(cause.missing_cfg_file, cause.options or ())
-    text = " ".join(str(cause) for cause in chain)
-    if key := re.search(r"Could not override '([^']+)'", text) or re.search(r"appending .*? '\+?([^'=]+)", text):
-        return _unknown_key(key[1])
+    text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
     if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{several[1]}: several values make a sweep: python run.py -m {several[1]}"
     for cause in chain:
-        if isinstance(cause, ConfigKeyError) and cause.full_key:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _unknown_key(cause.full_key)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {_first_line(cause)}"

@@ -1,9 +1,8 @@
 """From command-line overrides to resolved configs, for one job and for thousands."""
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,22 +17,25 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from weightnet.config import Config, DatasetConfig, DimsConfig, EvalConfig, ModelConfig, TrainConfig
 from weightnet.errors import UserError
-from weightnet.resolve import resolve
+from weightnet.experiment import Config, build, resolve
 
 # The types of the config: an unknown key or a wrong type is refused when a config is composed.
 ConfigStore.instance().store(name="schema", node=Config, provider="weightnet")
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 """The folder of the YAML files."""
 
 
 @contextmanager
-def composer() -> Iterator[None]:
-    """Make `expand` work outside of run.py."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
+def composer(overrides: Sequence[str] = ()) -> "Iterator[Composer]":
+    """Yield the composer of a sweep outside of run.py, for overrides as on its command line."""
+    with (
+        nullcontext()
+        if GlobalHydra.instance().is_initialized()
+        else initialize_config_dir(str(CONF), version_base="1.3")
+    ):
+        yield Composer(GlobalHydra.instance().config_loader(), overrides)
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -43,29 +45,7 @@ def to_config(cfg: DictConfig) -> Config:
         UserError: a value is impossible, or the dimensions do not fit.
         OmegaConfBaseException: a key was added that the schema does not have.
     """
-    return resolve(_build(_plain(cfg)))
-
-
-def expand(overrides: Sequence[str]) -> list[Config]:
-    """Return the resolved config of every job of a sweep, in the order of its axes.
-
-    Args:
-        overrides: as on the command line of run.py, an experiment's own axes included by `experiment=NAME`.
-
-    Raises:
-        UserError: one or more jobs are impossible; the message has every mistake.
-        HydraException: an override is not understood.
-    """
-    sweep = Composer(GlobalHydra.instance().config_loader(), overrides)
-    configs, wrong = [], []
-    for parts in itertools.product(*sweep.axes().values()):
-        try:
-            configs.append(resolve(sweep.compose(parts)))
-        except UserError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise UserError("\n  ".join(dict.fromkeys(wrong)))
-    return configs
+    return resolve(build(_plain(cfg)))
 
 
 class Composer:
@@ -111,7 +91,7 @@ class Composer:
         """
         choices = tuple(part for part in parts if not self._may_be_plain(part))
         if any(self._parse(part).key_or_group not in self.groups for part in choices):
-            return _build(_plain(self._by_hydra(parts)))
+            return build(_plain(self._by_hydra(parts)))
         base = self.bases.get(choices)
         if base is None:
             base = self.bases[choices] = _Base(self._by_hydra(choices))
@@ -119,7 +99,7 @@ class Composer:
         try:
             return base.with_values(values)
         except (HydraException, OmegaConfBaseException, _NotPlain):
-            return _build(_plain(self._by_hydra(parts)))
+            return build(_plain(self._by_hydra(parts)))
 
     def _by_hydra(self, parts: Sequence[str]) -> DictConfig:
         return self.loader.load_sweep_config(self.master, list(parts))
@@ -162,7 +142,7 @@ class _Base:
             if not isinstance(target, dict) or isinstance(target.get(key, {}), dict):
                 raise _NotPlain
             target[key] = self._convert(override)
-        return _build(plain)
+        return build(plain)
 
     def _convert(self, override: Override) -> Any:
         text, key = cast(str, override.input_line), override.key_or_group
@@ -183,14 +163,3 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     """Return a composed config as checked and resolved plain values."""
     ours = OmegaConf.to_container(_ours(cfg), resolve=True, throw_on_missing=True)
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(Config), ours)))
-
-
-def _build(plain: dict[str, Any]) -> Config:
-    parts = {
-        "dataset": DatasetConfig,
-        "model": ModelConfig,
-        "dims": DimsConfig,
-        "train": TrainConfig,
-        "eval": EvalConfig,
-    }
-    return Config(**{key: parts[key](**value) if key in parts else value for key, value in plain.items()})

@@ -4,6 +4,8 @@ import multiprocessing
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
+from weightnet.experiment import PRELOAD
+
 
 def warm_up() -> ForkServerContext:
     """Begin to import what workers need, in a process of its own; return the context that makes them from it.
@@ -12,6 +14,6 @@ def warm_up() -> ForkServerContext:
     once, also one that replaces another. (This process itself should not be forked: it has threads.)
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["weightnet.job", "torchvision.datasets"])
+    context.set_forkserver_preload(["weightnet.runs.job", "weightnet.sweep.workers", *PRELOAD])
     forkserver.ensure_running()
     return context

@@ -1,1 +1,0 @@
-"""The command line, and all that knows Hydra: schema, composing, mistakes in plain words, callbacks."""

@@ -1,0 +1,187 @@
+"""The science as the engine sees it: the one module of it that `weightnet.runs` and `weightnet.sweep` know.
+
+What a run is (`Config`, `resolve`, `signature`, ...), what is known of it beforehand (`facts`, `work`, `origins`), and
+how it is executed (`Training`, `probe`). To drive other experiments with the same engine, write another such module.
+Importing this does not import torch; executing a run does.
+"""
+
+import ctypes
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weightnet.config import Config, DatasetConfig, build
+from weightnet.fingerprint import Origin, origins
+from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, work
+from weightnet.identity import arm, run_folder, run_id, shape, signature
+from weightnet.net.epoch import METRICS, EpochResult
+from weightnet.resolve import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weightnet.net.data import Dataset
+
+__all__ = [
+    "GROUPS", "METRICS", "PRELOAD", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name",
+    "facts", "origins", "probe", "resolve", "run_folder", "run_id", "shape", "signature", "work",
+]  # fmt: skip
+
+PRELOAD = ("weightnet.net.training", "torchvision.datasets")
+"""What executing a run imports, and takes seconds."""
+
+GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
+"""Group of configs -> the key that holds the name of its choice."""
+
+
+def facts(config: Config) -> dict[str, Any]:
+    """Return what is known of a resolved config's run beforehand.
+
+    `parameters` (a number), `dx` and `dw` (how many numbers are fed back, and how many of them are made of weights),
+    `map` (bytes of its random map), `note` (what is worth a warning, or None).
+    """
+    return {
+        "parameters": parameter_count(config), "dx": fed_back(config), "dw": carried(config),
+        "map": map_bytes(config), "note": dropped(config),
+    }  # fmt: skip
+
+
+def device_name(config: Config) -> str:
+    """Return what the run is executed on, for its record."""
+    if config.device != "cuda":
+        return f"cpu ({platform.machine()})"
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+class Training:
+    """A run that is being executed: data, network and optimiser."""
+
+    def __init__(self, config: Config) -> None:
+        """Load the data and build the network of a resolved config.
+
+        Raises:
+            UserError: the data set is not to be had.
+        """
+        _prepare(config)
+        from weightnet.net.model import WeightNet
+        from weightnet.net.training import build_optimizer
+
+        self.config = config
+        self.data = _load(json.dumps(asdict(config.dataset)), config.data_root, config.train.subset, config.device)
+        self.model = WeightNet(config).to(config.device)
+        self.optimizer = build_optimizer(self.model, config.train)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.train.epochs * -(-len(self.data.train) // self.config.train.batch_size)
+
+    def epochs(self, *, done: int, on_step: "Callable[[int, Tensor], None] | None" = None) -> Iterator[EpochResult]:
+        """Train from epoch `done` + 1 to the last, and yield each epoch's result."""
+        from weightnet.net.training import fit
+
+        train, seed = self.config.train, self.config.seed
+        return fit(self.model, self.optimizer, self.data, train, seed=seed, done=done, on_step=on_step)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs, besides the number of epochs done."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _prepare(config: Config) -> None:
+    """Set this process up for a run: its threads, deterministic kernels, a heap that is kept."""
+    import torch
+
+    _keep_freed_memory()
+    torch.set_num_threads(config.threads)
+    torch.backends.cudnn.deterministic = True
+
+
+def _keep_freed_memory() -> None:
+    """Keep up to 1 GiB of freed memory in this process, in blocks of up to 32 MiB (the most that glibc allows).
+
+    A training step frees and takes the same blocks again and again. glibc returns large ones to the system each time,
+    and touching fresh pages takes longer than the arithmetic on them. Elsewhere than on Linux with glibc: does nothing.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        libc.mallopt(mmap_threshold, 32 << 20)
+        libc.mallopt(trim_threshold, 1 << 30)
+
+
+@lru_cache(maxsize=1)
+def _load(dataset: str, root: str, subset: int | None, device: str) -> "Dataset":
+    """Keep the last data set: the next run of this process will most likely want it. `dataset`: its config as JSON."""
+    from weightnet.net.data import load
+
+    return load(DatasetConfig(**json.loads(dataset)), Path(root), subset=subset, device=device)
+
+
+LARGE_MAP = 100e6
+"""Bytes of a random map that a probe does not draw (for CIFAR-10, 5 s and 1.58 GB): it times reading a part of it."""
+
+
+def probe(config: Config, *, steps: int = 8) -> float:
+    """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
+    _prepare(config)
+    import torch
+
+    from weightnet.net.data import Split
+    from weightnet.net.model import WeightNet
+    from weightnet.net.training import build_optimizer, evaluate, train_step
+
+    map_seconds = 0.0
+    if map_bytes(config) > LARGE_MAP:
+        map_seconds = _read_seconds() * map_bytes(config) / LARGE_MAP
+        config = replace(config, model=replace(config.model, kind="sparse"))
+    dataset, train = config.dataset, config.train
+    model = WeightNet(config).to(config.device)
+    optimizer = build_optimizer(model, train)
+    generator = torch.Generator().manual_seed(0)
+
+    def batch(size: int) -> Split:
+        images = torch.randn(size, *dataset.shape, generator=generator)
+        return Split(
+            images.to(config.device, memory_format=torch.channels_last),
+            torch.zeros(size, dtype=torch.int64, device=config.device),
+        )
+
+    training, test = batch(train.batch_size), batch(min(train.test_batch_size, dataset.examples[1]))
+    # .item() waits for the device
+    step = _median_seconds(lambda: train_step(model, optimizer, training.images, training.labels).item(), steps)
+    start = time.perf_counter()
+    evaluate(model, test, len(test))
+    evaluation = (time.perf_counter() - start) * dataset.examples[1] / len(test)
+    examples = train.subset or dataset.examples[0]
+    return (step + map_seconds) * examples / train.batch_size + evaluation
+
+
+def _read_seconds() -> float:
+    """Return the seconds that a dense map of `LARGE_MAP` bytes takes: it reads each number once."""
+    import torch
+
+    part, vector = torch.ones(64, int(LARGE_MAP) // 256), torch.ones(int(LARGE_MAP) // 256)
+    return _median_seconds(lambda: torch.mv(part, vector), 5)
+
+
+def _median_seconds(step: Callable[[], object], count: int) -> float:
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,85 @@
+"""What a run is: its canonical form, signature, arm and run id. No torch in here."""
+
+import hashlib
+import json
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from weightnet.config import Config
+from weightnet.geometry import fed_back
+
+_NO_NUMBERS = ("log_interval",)
+"""Keys of `train` that change no number of metrics.csv."""
+
+
+def canonical(config: Config) -> dict[str, Any]:
+    """Return all that changes a resolved config's numbers, and nothing else.
+
+    Paths, logging, the rule that chose the dimensions, and the fields that the model does not use are left
+    out: equal runs have equal canonical forms.
+    """
+    dataset, model = config.dataset, config.model
+    used = {"hidden", *(model.uses or ())}
+    return {
+        "dataset": {key: getattr(dataset, key) for key in ("name", "shape", "mean", "std", "channels")},
+        "model": {
+            key: value
+            for key, value in (("name", model.name), ("feedback", model.feedback),
+                               ("kind", model.kind), ("scale", model.scale)) if value is not None
+        },
+        "dims": {key: getattr(config.dims, key) for key in ("hidden", "dx", "m", "n") if key in used},
+        "train": {key: value for key, value in _told(config.train).items() if key not in _NO_NUMBERS},
+        "eval": _told(config.eval) if fed_back(config) else {},
+        "seed": config.seed,
+        "device": config.device,
+        "threads": config.threads,
+    }  # fmt: skip
+
+
+def _told(group: Any) -> dict[str, Any]:
+    """Return a group's fields, but for the younger ones that are as the code was before there were such fields."""
+    values = {field: getattr(group, field.name) for field in fields(group)}
+    return {field.name: value for field, value in values.items() if field.default is MISSING or value != field.default}
+
+
+def _digest(form: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
+
+
+def signature(config: Config) -> str:
+    """Return the identity of a resolved config: 64 hex digits, equal for equal runs."""
+    return _digest(canonical(config))
+
+
+def arm(config: Config) -> str:
+    """Return the identity of the run's arm, 64 hex digits: what its seeds are replicates of.
+
+    It leaves out the seed, and the machine's part (device, threads), which changes rounding only.
+    """
+    return _digest({k: v for k, v in canonical(config).items() if k not in ("seed", "device", "threads")})
+
+
+def shape(config: Config) -> str:
+    """Return 64 hex digits that are equal for runs whose epochs take the same time on the same machine."""
+    form = canonical(config)
+    training = {key: form["train"][key] for key in ("batch_size", "test_batch_size", "subset")}
+    return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
+
+
+def run_id(config: Config) -> str:
+    """Return the name of a resolved config's run folder: readable prefix, seed, signature."""
+    form = canonical(config)
+    sizes = [f"{key}{value}" for key, value in form["dims"].items() if key != "hidden"]
+    kind = []
+    if config.model.name == "projection":
+        kind = [str(config.model.kind)] + ([] if config.model.scale == "xavier" else [str(config.model.scale)])
+    if form["eval"].get("feedback", "live") != "live":
+        kind.append(f"test_{config.eval.feedback}")
+    prefix = "-".join([config.dataset.name, config.model.name, *kind, *sizes])
+    return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
+
+
+def run_folder(config: Config) -> Path:
+    """Return the folder of a resolved config's run."""
+    return Path(config.outputs) / "runs" / run_id(config)

@@ -1,0 +1,1 @@
+"""What changes a run's numbers, and nothing else: data, network, feedback, training."""

@@ -1,0 +1,190 @@
+"""Feedback: from a network's own weights to the vector `me` of length dx.
+
+A feedback is built with the dimensions that its model uses, and its parameters: `PoolFeedback(dx=26, m=31, n=25)`. It
+is told once what the network starts from (`begin`), and then called with the weights as the notebook's layers hold
+them, `fc1.weight` (b, a + dx) and `fc2.weight` (c, b), and returns `me` (dx,). It has no parameters that are trained.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weightnet.net import projection
+from weightnet.net.streams import initial_linear, stream
+
+
+class Feedback(nn.Module):
+    """From a network's own weights to the vector that is fed back. Abstract: a subclass defines `forward`."""
+
+    redrawn = False
+    """Whether every step draws anew."""
+
+    def __init__(self, dx: int) -> None:
+        """Feed back `dx` numbers."""
+        super().__init__()
+        self.dx = dx
+
+    def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
+        """Take what the run starts from: the initial `fc1.weight` (b, a + dx) and `fc2.weight` (c, b), and its seed."""
+
+
+class PoolFeedback(Feedback):
+    """The max-pooled weight matrices, row by row, filled up to dx with ones."""
+
+    def __init__(self, dx: int, m: int, n: int) -> None:
+        super().__init__(dx)
+        self.m, self.n = m, n
+
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return `me` (dx,) for `fc1.weight` (b, a + dx) and `fc2.weight` (c, b).
+
+        Rows and columns that a kernel does not reach are dropped, as in the notebook's MNIST network.
+        """
+        pooled1 = functional.max_pool2d(weight1.unsqueeze(0), (self.n, self.m)).squeeze(0)  # (b/n, (a+dx)/m)
+        pooled2 = functional.max_pool2d(weight2.unsqueeze(0), (2, self.n)).squeeze(0)  # (c/2, b/n)
+        pooled = torch.cat((pooled1, pooled2.t()), dim=1).flatten()
+        return functional.pad(pooled, (0, self.dx - len(pooled)), value=1.0)
+
+
+class ProjectionFeedback(Feedback):
+    """All weights of fc1 and fc2 through a fixed random linear map.
+
+    The map's tensors are buffers that no state dict holds (1.58 GB for the dense one on CIFAR-10): they are drawn anew
+    from their stream.
+    """
+
+    def __init__(self, dx: int, kind: str, scale: str) -> None:
+        """Feed back through a map of `kind` and `scale`, keys of `weightnet.registry`."""
+        super().__init__(dx)
+        self.kind, self.scale = kind, scale
+        self.apply_map = projection.kind_of(kind).apply
+
+    def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
+        """Draw the map of this seed, for weights of these shapes."""
+        rows, columns = weight1.shape[0], weight1.shape[1] + weight2.shape[0]
+        self.hold(projection.draw(self.kind, self.scale, rows=rows, columns=columns, dx=self.dx, seed=seed))
+
+    def hold(self, tensors: projection.Tensors) -> None:
+        """Take the map's tensors."""
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return `me` (dx,) for `fc1.weight` (b, a + dx) and `fc2.weight` (c, b), with D = (a + dx + c) b."""
+        return self.apply_map(torch.cat((weight1, weight2.t()), dim=1), **dict(self.named_buffers()))
+
+
+class _Fixed(Feedback):
+    """A vector that stays as it is. Abstract: a subclass sets it."""
+
+    vector: Tensor
+
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return the vector (dx,), whatever the weights."""
+        return self.vector
+
+
+class OnesFeedback(_Fixed):
+    """Ones."""
+
+    def __init__(self, dx: int) -> None:
+        super().__init__(dx)
+        self.register_buffer("vector", torch.ones(dx), persistent=False)
+
+
+class ConstantFeedback(_Fixed):
+    """The pool feedback of the initial weights, kept."""
+
+    def __init__(self, dx: int, m: int, n: int) -> None:
+        super().__init__(dx)
+        self.pool = PoolFeedback(dx, m, n)
+
+    def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
+        """Keep what `choose` returns."""
+        self.register_buffer("vector", self.choose(weight1, weight2, seed), persistent=False)
+
+    def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
+        """Return the vector (dx,) to keep."""
+        me: Tensor = self.pool(weight1, weight2)
+        return me
+
+
+class ForeignFeedback(ConstantFeedback):
+    """The pool feedback of another network's initial weights, kept."""
+
+    OTHER = 1_000_003
+    """Added to a run's seed: that network's seed."""
+
+    def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
+        """Return the pool feedback (dx,) of a network with these shapes and another seed."""
+        hidden, inputs = weight1.shape
+        other = initial_linear(
+            seed + self.OTHER, features=inputs - self.dx, dx=self.dx, hidden=hidden, classes=len(weight2)
+        )
+        return super().choose(*other, seed)
+
+
+class FixedNoiseFeedback(ConstantFeedback):
+    """Gaussian noise drawn once, as long as the pool feedback of the initial weights."""
+
+    def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
+        """Return the noise (dx,)."""
+        me = super().choose(weight1, weight2, seed)
+        return _as_long_as(me, torch.randn(self.dx, generator=stream(seed, "control/fixed")))
+
+
+class _Redrawn(Feedback):
+    """The pool feedback made meaningless in a way that is drawn anew at each training step. Abstract."""
+
+    redrawn = True
+
+    def __init__(self, dx: int, m: int, n: int) -> None:
+        super().__init__(dx)
+        self.pool, self.seed, self.draws = PoolFeedback(dx, m, n), 0, 0
+
+    def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
+        """Draw by this seed."""
+        self.seed = seed
+
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return `me` (dx,); at evaluation, with the draw of the step before."""
+        self.draws += self.training
+        return self._redraw(self.pool(weight1, weight2), stream(self.seed, f"control/{self.draws}"))
+
+    def _redraw(self, me: Tensor, generator: torch.Generator) -> Tensor:
+        raise NotImplementedError
+
+    def get_extra_state(self) -> int:
+        """Return the number of draws: a resumed run goes on with the next."""
+        return self.draws
+
+    def set_extra_state(self, state: int) -> None:
+        """Go on after so many draws."""
+        self.draws = state
+
+
+class ShuffledFeedback(_Redrawn):
+    """The pool feedback in an order drawn anew at each step: the same numbers, but no unit keeps its own."""
+
+    def _redraw(self, me: Tensor, generator: torch.Generator) -> Tensor:
+        return me[torch.randperm(self.dx, generator=generator).to(me.device)]
+
+
+class NoiseFeedback(_Redrawn):
+    """Gaussian noise drawn anew at each step, as long as the pool feedback."""
+
+    def _redraw(self, me: Tensor, generator: torch.Generator) -> Tensor:
+        return _as_long_as(me, torch.randn(self.dx, generator=generator).to(me))
+
+
+def _as_long_as(me: Tensor, direction: Tensor) -> Tensor:
+    scale: Tensor = torch.linalg.vector_norm(me) / torch.linalg.vector_norm(direction)
+    return direction * scale
+
+
+def bias_rate_of_constant(weight1: Tensor, weight2: Tensor, *, dx: int, m: int, n: int) -> float:
+    """Return 1 + |me|^2, with me the pool feedback of the initial weights: what a constant feedback amounts to.
+
+    As the factor of the learning rate of fc1's bias, in a network that is fed nothing back.
+    """
+    return 1 + float(PoolFeedback(dx, m, n)(weight1, weight2).square().sum())

@@ -1,0 +1,49 @@
+"""What a config names, and the definition that it means, `module:name`. No torch in here: imported when it is needed.
+
+A run reaches the definitions that its config names, and no others: a new line here makes no finished run stale.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_FEEDBACK, _DATA, _PROJECTION = "weightnet.net.feedback", "weightnet.net.data", "weightnet.net.projection"
+
+FEEDBACKS = {
+    "pool": f"{_FEEDBACK}:PoolFeedback",
+    "projection": f"{_FEEDBACK}:ProjectionFeedback",
+    # controls of pool: what a gain would have to be more than
+    "constant": f"{_FEEDBACK}:ConstantFeedback",
+    "foreign": f"{_FEEDBACK}:ForeignFeedback",
+    "fixed_noise": f"{_FEEDBACK}:FixedNoiseFeedback",
+    "ones": f"{_FEEDBACK}:OnesFeedback",
+    "noise": f"{_FEEDBACK}:NoiseFeedback",
+    "shuffled": f"{_FEEDBACK}:ShuffledFeedback",
+}
+"""`model.feedback` -> a `weightnet.net.feedback.Feedback`."""
+
+BIAS_RATES = {"bias_lr": f"{_FEEDBACK}:bias_rate_of_constant"}
+"""`model.feedback` -> how much larger the learning rate of fc1's bias is, in a network that is fed nothing back."""
+
+NO_WEIGHTS = ("fixed_noise", "ones", "noise", "bias_lr")
+"""Of these, what is fed back is not made of weights."""
+
+READERS = {
+    "mnist": f"{_DATA}:mnist",
+    "fashion_mnist": f"{_DATA}:fashion_mnist",
+    "kmnist": f"{_DATA}:kmnist",
+    "cifar": f"{_DATA}:cifar",
+    "digits": f"{_DATA}:digits",
+}
+"""`dataset.name` -> reader of (training, test) pixels below a root folder."""
+
+KINDS = {kind: f"{_PROJECTION}:{kind.upper()}" for kind in ("dense", "sparse", "kron", "srht", "countsketch")}
+"""`model.kind` -> a `weightnet.net.projection.Kind`."""
+
+SCALES = {scale: f"{_PROJECTION}:{scale}" for scale in ("xavier", "jl")}
+"""`model.scale` -> gain, as a function of (dx, D)."""
+
+
+def locate(target: str) -> Any:
+    """Return what `module:name` means."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

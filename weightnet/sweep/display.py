@@ -1,0 +1,105 @@
+"""The one display of a sweep: a live table on a terminal, a line a run elsewhere. It reads the run folders."""
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from weightnet.experiment import run_folder, run_id, work
+from weightnet.runs.folder import RunFolder
+from weightnet.sweep.engine import Outcome, Task
+
+
+class Display:
+    """Shows how far the tasks of a sweep are."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        """Show these tasks, all of them still to be executed."""
+        self.total, self.done, self.failed, self.ended_count = len(tasks), 0, 0, 0
+        self.running: dict[str, Task] = {}
+        self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
+        self.start = time.monotonic()
+        self.live = (
+            Live(console=Console(stderr=True), auto_refresh=False, transient=True) if sys.stderr.isatty() else None
+        )
+
+    def __enter__(self) -> "Display":
+        if self.live:
+            self.live.start()
+        self.update()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def started(self, task: Task) -> None:
+        """Show the task as one that is executed."""
+        self.running[run_id(task.config)] = task
+
+    def paused(self, task: Task) -> None:
+        """Show the task as one that is left, after all: another process executes its run."""
+        self.running.pop(run_id(task.config), None)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """Count a task that has ended, and say so."""
+        name = run_id(task.config)
+        self.running.pop(name, None)
+        self.ended_work += work(task.config)
+        self.ended_count += 1
+        self.failed += outcome.failed
+        self.done += outcome.error is None
+        print(f"[{self.ended_count}/{self.total}] {name}: {_words(outcome)}; {self._left(self._epochs())}", flush=True)
+        self.update()
+
+    def update(self) -> None:
+        """Draw the terminal's table anew."""
+        if self.live:
+            self.live.update(self.table(), refresh=True)
+
+    def table(self) -> Group:
+        """Return what a terminal shows: each run that is executed, then the counts and the time left."""
+        epochs = self._epochs()
+        table = Table("run", "epoch", "accuracy", box=None, pad_edge=False)
+        for name, rows in epochs.items():
+            accuracy = f"{rows[-1]['test_accuracy']:.2%}" if rows else ""
+            table.add_row(Text(name), f"{len(rows)}/{self.running[name].config.train.epochs}", accuracy)
+        left = self.total - self.ended_count - len(self.running)
+        counts = f"{self.done} done, {self.failed} failed, {len(self.running)} running, {left} left"
+        return Group(table, Text(f"{counts}; {self._left(epochs)}"))
+
+    def _epochs(self) -> dict[str, list[dict[str, float]]]:
+        """Return the epochs so far of each run that is executed; none of one that is replayed."""
+        return {
+            name: RunFolder(run_folder(task.config)).metrics() if task.verify_epochs is None else []
+            for name, task in self.running.items()
+        }
+
+    def _left(self, epochs: dict[str, list[dict[str, float]]]) -> str:
+        """Return the time left, at the pace so far; unfinished runs count by their epochs."""
+        partly = sum(
+            work(self.running[name].config) * len(rows) / self.running[name].config.train.epochs
+            for name, rows in epochs.items()
+        )
+        share = (self.ended_work + partly) / self.all_work if self.all_work else 1.0
+        if not share:
+            return "time left unknown"
+        seconds = round((time.monotonic() - self.start) * (1 - share) / share)
+        return f"about {seconds // 60}:{seconds % 60:02} left"
+
+
+def _words(outcome: Outcome) -> str:
+    if outcome.failed:
+        return "failed"
+    if outcome.error is not None:
+        return "not finished"
+    if isinstance(outcome.value, str):
+        return f"differs: {outcome.value}" if outcome.value else "verified"
+    return f"done, accuracy {outcome.value:.2%}"

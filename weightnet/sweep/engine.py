@@ -1,0 +1,69 @@
+"""The seam between what is run and where: a launcher of ours takes tasks as they are, and returns an outcome for each.
+
+Another engine (a cluster's queue, Ray) is an `Engine` whose processes call `perform`. Launchers that are not ours get
+command lines instead, as Hydra has it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+
+from weightnet.errors import Held, RunFailed, UserError
+from weightnet.experiment import Config, run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run to execute, or to replay."""
+
+    config: Config
+    """Resolved."""
+    overrides: list[str]
+    """The command line's, for the record."""
+    verify_epochs: int | None = None
+    """None: execute the run. A number: replay so many epochs of it, which is done, and compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a task ended: its value, or an error. `Held`: another process executes the run; `CancelledError`: not done,
+    because the sweep stopped.
+    """
+
+    value: float | str | None = None
+    """The test accuracy of a run; of a replay the first number that differs, "" for none."""
+    error: BaseException | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run failed: not merely stopped."""
+        return self.error is not None and not isinstance(self.error, Held | CancelledError)
+
+
+class Engine(ABC):
+    """A launcher that takes a sweep's tasks as they are."""
+
+    @abstractmethod
+    def execute(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Execute the tasks, started in their order; return an outcome each.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; every run is at rest by then.
+        """
+
+
+def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
+    """Execute one task in this process; `stop` is asked after every epoch."""
+    from weightnet.runs.job import run, verify  # not above: they import torch
+
+    try:
+        if task.verify_epochs is None:
+            return Outcome(run(task.config, overrides=task.overrides, stop=stop, wait=False).test_accuracy)
+        return Outcome(verify(task.config, epochs=task.verify_epochs, stop=stop))
+    except (UserError, RunFailed, Held) as error:
+        return Outcome(error=error)
+    except KeyboardInterrupt:
+        return Outcome(error=CancelledError())
+    except SystemExit as error:  # of code of the user's: a failed run, not the end of the process
+        return Outcome(error=RunFailed(f"{run_id(task.config)}: sys.exit({error.code})"))

@@ -1,0 +1,36 @@
+"""How long a run will take: from finished runs of the same shape, else from a short probe."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from weightnet.experiment import Config, probe, shape, work
+from weightnet.runs.folder import RunFolder
+
+
+def seconds_per_epoch(outputs: Path) -> dict[str, float]:
+    """Return shape -> median seconds of an epoch, over the finished runs below an output root."""
+    found: dict[str, list[float]] = {}
+    for path in (outputs / "runs").glob("*/run.json"):
+        record = RunFolder(path.parent).record()
+        if record and record.status == "done" and record.shape and record.epochs and record.seconds:
+            found.setdefault(record.shape, []).append(record.seconds / record.epochs)
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def estimate(configs: Sequence[Config], outputs: Path, *, probing: Sequence[Config] = ()) -> list[float]:
+    """Return each run's seconds.
+
+    Args:
+        configs: resolved.
+        outputs: root of all output, where finished runs are looked for.
+        probing: of these configs, shapes that no finished run has are timed; runs of other such shapes are compared by
+            their work.
+    """
+    known = seconds_per_epoch(outputs)
+    for config in probing:
+        if shape(config) not in known:
+            known[shape(config)] = probe(config)
+    timed = [known[shape(c)] * c.train.epochs / work(c) for c in configs if shape(c) in known]
+    rate = statistics.median(timed) if timed else 2e-10  # seconds a multiplication: one core's order of magnitude
+    return [known[shape(c)] * c.train.epochs if shape(c) in known else rate * work(c) for c in configs]

@@ -1,0 +1,256 @@
+"""Executes tasks in worker processes, each of which may be lost without touching the others.
+
+A worker has a pipe of its own and nothing else in common with the others: no queue, no lock, so that none of them can
+take anything along when it dies. It says when it is ready, gets a task, and says how that ended. All waiting is for the
+pipes and for the ends of the processes, in one place (`_Pool.events`).
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from pickle import UnpicklingError
+from types import TracebackType
+
+from weightnet.errors import Held, RunFailed
+from weightnet.experiment import Config, run_folder, run_id
+from weightnet.runs.folder import RunFolder
+from weightnet.sweep.display import Display
+from weightnet.sweep.engine import Outcome, Task, perform
+from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
+from weightnet.sweep.warm import warm_up
+
+MOST_STILLBORN = 5
+"""So many workers may end one after the other before they are ready; then something is wrong with this machine."""
+
+
+def default_processes(config: Config) -> int:
+    """Return how many runs fit the machine: as many as cores for their threads, one where runs use a GPU."""
+    if config.device == "cuda":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // config.threads)
+
+
+def execute(
+    tasks: Sequence[Task],
+    *,
+    processes: int | None = None,
+    timeout: float | None = None,
+    max_failures: int | None = None,
+) -> list[Outcome]:
+    """Execute tasks side by side, started in the given order; show them on one display.
+
+    A run that fails, exits, crashes, is killed or takes longer than `timeout` seconds is recorded as failed, and the
+    others go on, until `max_failures` have failed. A run that another process executes is asked for again until that
+    one has ended. Ctrl-C lets running epochs finish; a second one kills the workers.
+
+    Args:
+        tasks: what to do.
+        processes: workers; None for `default_processes`.
+        timeout: of a run, in seconds.
+        max_failures: start no more runs after so many have failed.
+
+    Returns:
+        One outcome a task.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; every run is at rest by then.
+        RunFailed: no worker can be started.
+    """
+    if not tasks:
+        return []
+    count = min(len(tasks), processes or default_processes(tasks[0].config))
+    outcomes: dict[int, Outcome] = {}
+    waiting, held = deque(range(len(tasks))), set[int]()
+    with finish_epoch_on_ctrl_c() as interrupted, Display(tasks) as display, _Pool(count) as pool:
+
+        def end(index: int, outcome: Outcome) -> None:
+            outcomes[index] = outcome
+            display.ended(tasks[index], outcome)
+
+        while len(outcomes) < len(tasks):
+            failures = sum(outcome.failed for outcome in outcomes.values())
+            if interrupted() or (max_failures is not None and failures >= max_failures):
+                pool.finish_epochs()
+                for index in [*waiting, *held]:
+                    end(index, Outcome(error=CancelledError()))
+                waiting.clear()
+                held.clear()
+            for worker in pool.idle():
+                if waiting:
+                    index = waiting.popleft()
+                    display.started(tasks[index])
+                    worker.take(index, tasks[index])
+            for index, result in pool.events(timeout):
+                if isinstance(result, str):
+                    end(index, _died(tasks[index].config, result))
+                elif isinstance(result.error, Held):
+                    held.add(index)
+                    display.paused(tasks[index])
+                else:
+                    end(index, result)
+            free = {index for index in held if not RunFolder(run_folder(tasks[index].config)).is_held()}
+            held -= free
+            waiting += sorted(free)
+            display.update()
+        if interrupted():
+            raise KeyboardInterrupt
+    return [outcomes[index] for index in range(len(tasks))]
+
+
+def _died(config: Config, why: str) -> Outcome:
+    RunFolder(run_folder(config)).write_death(why)
+    return Outcome(error=RunFailed(f"{run_id(config)}: {why}"))
+
+
+class _Pool:
+    """A number of workers, each replaced when it has ended. As a context: none of them outlives it."""
+
+    PATIENCE = 0.5
+    """Seconds until somebody looks again for Ctrl-C and for runs that others have left."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.stillborn, self.finishing = count, 0, False
+        self.workers: list[_Worker] = []
+        self.context = warm_up()
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Those that are idle or still starting have nothing to lose; others are left only after a second Ctrl-C.
+        for worker in self.workers:
+            worker.kill()
+
+    def idle(self) -> list["_Worker"]:
+        """Return the workers that are ready for a task."""
+        return [worker for worker in self.workers if worker.ready and worker.task is None]
+
+    def finish_epochs(self) -> None:
+        """Tell workers that the epoch in progress is to be their last."""
+        if not self.finishing:
+            for worker in self.workers:
+                worker.finish_epoch()
+        self.finishing = True
+
+    def events(self, timeout: float | None) -> Iterator[tuple[int, Outcome | str]]:
+        """Wait for what happens next, and yield the tasks that have ended: the outcome, or what the worker died of.
+
+        Args:
+            timeout: seconds after which a task's worker is killed.
+
+        Raises:
+            RunFailed: workers end before they are ready, again and again.
+        """
+        self.workers += [_Worker(self.context) for _ in range(self.count - len(self.workers))]
+        wait([source for worker in self.workers for source in (worker.pipe, worker.process.sentinel)], self.PATIENCE)
+        for worker in list(self.workers):
+            alive = worker.process.is_alive()  # asked first: what it said before its end is read below
+            task, outcome = worker.task, worker.receive()
+            if task is not None and outcome is not None:
+                yield task, outcome
+            elif task is not None and timeout is not None and worker.busy_for() > timeout:
+                worker.kill()
+                self.workers.remove(worker)
+                yield task, f"timeout: the run took longer than {timeout:g} seconds"
+            elif not alive:
+                self.workers.remove(worker)
+                self._mourn(worker)
+                if task is not None:
+                    yield task, worker.cause_of_death()
+
+    def _mourn(self, worker: "_Worker") -> None:
+        """Count a worker that ended before it was ready."""
+        self.stillborn = 0 if worker.ready else self.stillborn + 1
+        if self.stillborn > MOST_STILLBORN:
+            raise RunFailed(f"no worker process starts: {worker.cause_of_death()}, {self.stillborn} times in a row")
+
+
+class _Worker:
+    """A process that executes one task after the other, as its parent sees it."""
+
+    def __init__(self, context: ForkServerContext) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,))
+        self.process.start()
+        theirs.close()
+        self.ready = False
+        self.task: int | None = None
+        self.since = 0.0
+
+    def take(self, index: int, task: Task) -> None:
+        """Give the worker a task. (Should it have died meanwhile: `events` finds out.)"""
+        self.task, self.since = index, time.monotonic()
+        with suppress(OSError):
+            self.pipe.send(task)
+
+    def receive(self) -> Outcome | None:
+        """Return how the task ended, if the worker has said so."""
+        with suppress(EOFError, OSError, UnpicklingError):  # it died, perhaps in the middle of a word
+            while self.pipe.poll():
+                message: Outcome | None = self.pipe.recv()
+                if message is not None:
+                    self.task = None
+                    return message
+                self.ready = True
+        return None
+
+    def busy_for(self) -> float:
+        """Return the seconds since the worker took its task; 0 if it has none."""
+        return time.monotonic() - self.since if self.task is not None else 0.0
+
+    def finish_epoch(self) -> None:
+        """Tell the worker that the epoch in progress is to be its last."""
+        with suppress(OSError):
+            self.pipe.send(None)
+
+    def kill(self) -> None:
+        """End the process now, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def cause_of_death(self) -> str:
+        """Return what the process died of, in words."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"worker exited with status {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"worker died of {name}{hint}"
+
+
+def _serve(pipe: Connection) -> None:
+    """Be a worker: execute what comes through the pipe, until it is closed.
+
+    Ctrl-C is the parent's business, the log goes to the run folders, and there is no life without the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("weightnet").propagate = False
+    threading.Thread(target=_follow, daemon=True).start()
+    with suppress(EOFError, OSError):  # the parent has closed the pipe
+        pipe.send(None)
+        while True:
+            task: Task | None = pipe.recv()
+            if task is not None:  # else: to finish an epoch that was finished anyway
+                pipe.send(perform(task, stop=pipe.poll))
+
+
+def _follow() -> None:
+    """End this worker when its parent has ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
