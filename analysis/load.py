@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,16 +103,12 @@ def report_stale(runs: pd.DataFrame, name: str) -> None:
 def _mixture(runs: pd.DataFrame) -> list[str]:
     """Say in what the origins of runs differ, where they have the same kind of thing."""
     made: list[Origin] = list(runs["origin"])
-    whole = ["by definition" if origin.definitions else origin.code for origin in made]
     names = sorted({name for origin in made for name in origin.definitions})
-    values: list[tuple[str, Iterable[str | None]]] = [
-        ("code", whole),
-        *((name, (origin.definitions.get(name) for origin in made)) for name in names),
-        *(
-            (f"the data of {dataset}", (origin.data for origin in group))
-            for dataset, group in runs.groupby("dataset.name")["origin"]
-        ),
-        ("torch", (origin.torch for origin in made)),
+    values: list[tuple[str, list[str | None]]] = [
+        ("code", ["by definition" if origin.definitions else origin.code for origin in made]),
+        *((name, [origin.definitions.get(name) for origin in made]) for name in names),
+        *((f"data of {name}", [one.data for one in group]) for name, group in runs.groupby("dataset.name")["origin"]),
+        ("torch", [origin.torch for origin in made]),
     ]
     mixed = []
     for what, each in values:

@@ -35,7 +35,7 @@ def _inside(overrides: list[str]) -> None:
     """Do what `python run.py` does, print the time after the first step, and end."""
     import runpy
 
-    from weightnet import training  # imported by the run in any case
+    from weightnet.net import training  # imported by the run in any case
 
     step = training.train_step
 
@@ -51,10 +51,9 @@ def _inside(overrides: list[str]) -> None:
 
 def warm(overrides: list[str], rounds: int) -> list[float]:
     """Return the seconds from the call of a run to its first step, in a process that has had a run before."""
-    from cli.compose import composer, expand
-    from weightnet.job import run
-
-    from weightnet import training
+    from benchmarks import compose
+    from weightnet.net import training
+    from weightnet.runs.job import run
 
     step = training.train_step
     stopped = 0.0
@@ -66,8 +65,7 @@ def warm(overrides: list[str], rounds: int) -> list[float]:
         raise FirstStep
 
     training.train_step = timed  # type: ignore[assignment]
-    with composer():
-        (config,) = expand(overrides)
+    config = compose(*overrides)
     seconds = []
     for seed in range(rounds + 1):
         start = time.perf_counter()

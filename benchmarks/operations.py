@@ -6,23 +6,21 @@ python -m benchmarks.operations dataset=mnist model=pool
 import sys
 
 import torch
-from cli.compose import composer, expand
 from torch.profiler import ProfilerActivity, profile
-from weightnet.model import WeightNet
-from weightnet.training import build_optimizer, train_step
 
+from benchmarks import compose
 from benchmarks.steps import images
-from weightnet.memory import keep_freed_memory
+from weightnet.experiment import prepare
+from weightnet.net.model import WeightNet
+from weightnet.net.training import build_optimizer, train_step
 
 STEPS = 50
 
 
 def main() -> None:
     """Profile our step on one thread and print its costliest operations."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    with composer():
-        (config,) = expand([*sys.argv[1:], "device=cpu"])
+    config = compose(*sys.argv[1:], "device=cpu", "threads=1")
+    prepare(config)
     model = WeightNet(config)
     optimizer = build_optimizer(model, config.train)
     x, y = images(config.dataset.name)

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable
 
 import torch
-from cli.compose import composer, expand
 from torch.utils.flop_counter import FlopCounterMode
-from weightnet.model import WeightNet
-from weightnet.projection import KINDS
-from weightnet.training import build_optimizer, train_step
 
-from benchmarks import notebook
-from weightnet.memory import keep_freed_memory
+from benchmarks import compose, notebook
+from weightnet.experiment import keep_freed_memory
+from weightnet.net.model import WeightNet
+from weightnet.net.training import build_optimizer, train_step
+from weightnet.registry import KINDS
 
 BATCH = 64
 Case = tuple[int, int, Callable[[], object]]
@@ -37,12 +36,11 @@ def images(dataset: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def ours(*overrides: str) -> Callable[[], object]:
     """Return our training step."""
-    with composer():
-        (config,) = expand([*overrides, "device=cpu", "seed=1"])
+    config = compose(*overrides, "device=cpu", "seed=1")
     model = WeightNet(config)
     optimizer = build_optimizer(model, config.train)
     x, y = images(config.dataset.name)
-    x = x.contiguous(memory_format=torch.channels_last)  # as `weightnet.data.load` holds them
+    x = x.contiguous(memory_format=torch.channels_last)  # as `weightnet.net.data.load` holds them
     return lambda: train_step(model, optimizer, x, y)
 
 

@@ -10,7 +10,6 @@ is the same for finished runs that are written, not executed.
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -20,10 +19,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cli.compose import composer, expand
-from weightnet.record import CODE
-
-from weightnet.config import arm, run_folder, shape, signature
+from benchmarks import compose
+from weightnet.experiment import EpochResult, run_folder
+from weightnet.runs.folder import RunFolder
+from weightnet.runs.record import new_record
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIVIAL = ["dataset=digits", "model=baseline", "train.epochs=1", "train.subset=1", "device=cpu"]
@@ -39,18 +38,13 @@ def sweep(count: int, outputs: Path, *options: str) -> float:
 
 def write_finished(count: int, outputs: Path) -> None:
     """Write `count` finished runs, as executing the trivial sweep would."""
-    with composer():
-        (first,) = expand([*TRIVIAL, f"outputs={outputs}", "seed=0"])
+    first = compose(*TRIVIAL, f"outputs={outputs}", "seed=0")
     for seed in range(count):
         config = replace(first, seed=seed)
-        folder = run_folder(config)
-        folder.mkdir(parents=True)
-        record = {
-            "status": "done", "signature": signature(config), "arm": arm(config), "shape": shape(config), "code": CODE,
-            "epochs": 1, "seconds": 0.1,
-        }  # fmt: skip
-        (folder / "run.json").write_text(json.dumps(record))
-        (folder / "metrics.csv").write_text("epoch,step,train_loss,test_loss,test_accuracy,seconds\n1,1,1,1,0.5,0.1\n")
+        folder = RunFolder(run_folder(config))
+        folder.path.mkdir(parents=True)
+        folder.write_record(replace(new_record(config, [], None), status="done", seconds=0.1))
+        folder.write_history([EpochResult(1, 1, 1.0, 1.0, 0.5, 0.1, [])])
 
 
 def main() -> None:

@@ -1,13 +1,17 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from weightnet.config import Config, DatasetConfig, DimsConfig, EvalConfig, ModelConfig, TrainConfig
 from weightnet.resolve import resolve
+from weightnet.runs.record import Record, new_record
+from weightnet.sweep.compose import composer
+from weightnet.sweep.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("WEIGHTNET_DATA", ROOT.parent / "shared" / "data"))
@@ -27,15 +31,30 @@ DATASETS = {
         examples=[1438, 359], mean=[0.3], std=[0.3], channels=[5, 10], hidden=50, epochs=2
     ),
 }  # fmt: skip
-CONTROLS = ("constant", "ones", "noise", "fixed_noise", "shuffled", "foreign", "bias_lr")
+CONTROLS = ("constant", "noise", "fixed_noise", "shuffled", "foreign", "bias_lr")
+KERNELS = ["dx", "m", "n"]
 MODELS = {
-    "baseline": ModelConfig(name="baseline", feedback="none"),
-    "pool": ModelConfig(name="pool", feedback="pool"),
-    "rmp": ModelConfig(name="rmp", feedback="projection", kind="dense", scale="xavier"),
-    "projection": ModelConfig(name="projection", feedback="projection", kind="sparse", scale="xavier"),
-    "wide": ModelConfig(name="wide", feedback="none", parameters_of="pool"),
-    **{name: ModelConfig(name=name, feedback=name) for name in CONTROLS},
+    "baseline": ModelConfig(name="baseline", feedback="none", uses=[]),
+    "pool": ModelConfig(name="pool", feedback="pool", uses=KERNELS),
+    "rmp": ModelConfig(name="rmp", feedback="projection", uses=["dx"], kind="dense", scale="xavier"),
+    "projection": ModelConfig(name="projection", feedback="projection", uses=["dx"], kind="sparse", scale="xavier"),
+    "wide": ModelConfig(name="wide", feedback="none", uses=[], parameters_of="pool"),
+    "ones": ModelConfig(name="ones", feedback="ones", uses=["dx"]),
+    **{name: ModelConfig(name=name, feedback=name, uses=KERNELS) for name in CONTROLS},
 }
+
+
+def expand(overrides: Sequence[str]) -> list[Config]:
+    """Return the resolved config of every job of a sweep, each once."""
+    with composer(overrides) as jobs:
+        return [job.config for job in make_plan(jobs).jobs]
+
+
+def make_record(config: Config, **fields: Any) -> Record:
+    """Return the record of a run that is done, made by today's code, but for these fields."""
+    record = new_record(config, [], None)
+    record.status, record.finished = "done", record.started
+    return replace(record, **fields)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The notebook's six networks written out, with concatenation: the independent reference for `weightnet.model`."""
+"""The notebook's six networks written out, with concatenation: the independent reference for `weightnet.net.model`."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from cli.compose import composer, expand
+from conftest import expand
 from test_load import write_run
 
 from analysis.__main__ import main
@@ -9,9 +9,8 @@ from analysis.__main__ import main
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> str:
-    with composer():
-        for config in expand(["experiment=fig1", "seed=1,2,3", f"outputs={tmp_path}"]):
-            write_run(config, [0.9] * config.train.epochs)
+    for config in expand(["experiment=fig1", "seed=1,2,3", f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
     return str(tmp_path)
 
 
@@ -30,9 +29,8 @@ def test_names_and_overrides_may_stand_before_and_after_flags(outputs: str, caps
 
 
 def test_differences_while_nothing_has_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with composer():
-        for config in expand(["experiment=fig1", "seed=1,2", f"outputs={tmp_path}"]):
-            write_run(config, [0.9], status="running")
+    for config in expand(["experiment=fig1", "seed=1,2", f"outputs={tmp_path}"]):
+        write_run(config, [0.9], status="running")
     main(["table", "fig1", "--reference=pool", "--outputs", str(tmp_path)])
     assert capsys.readouterr().out.strip() == "no finished runs"
 

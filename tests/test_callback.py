@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from cli.compose import composer, expand
+from conftest import expand
 from omegaconf import DictConfig, OmegaConf
 from test_load import write_run
 
@@ -10,9 +10,8 @@ from analysis.callback import DrawFigures
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
-    with composer():
-        for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
-            write_run(config, [0.9] * config.train.epochs)
+    for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
     return tmp_path
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from cli.compose import Composer, composer, to_config
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -15,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.resolve import resolve
+from weightnet.sweep.compose import Composer, composer, to_config
 
 VALUES = {
     "dataset": ["mnist", "cifar", "digits", "kmnist"],

@@ -1,7 +1,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from weightnet.config import Config, arm, canonical, flat_features, run_folder, run_id, signature
+from weightnet.config import Config
+from weightnet.geometry import flat_features
+from weightnet.identity import arm, canonical, run_folder, run_id, signature
 
 MakeConfig = Callable[..., Config]
 

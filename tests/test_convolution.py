@@ -1,7 +1,8 @@
 import pytest
 import torch
 from torch.nn import functional
-from weightnet.convolution import pooled_convolution
+
+from weightnet.net.convolution import pooled_convolution
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 28, 28), (4, 5, 12, 12), (2, 3, 17, 20), (5, 2, 6, 6)])

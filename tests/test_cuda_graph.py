@@ -2,12 +2,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from weightnet.cuda_graph import GraphedStep
-from weightnet.data import Dataset, Split
-from weightnet.model import WeightNet
-from weightnet.training import build_optimizer, fit, train_step
 
 from weightnet.config import Config
+from weightnet.net.cuda_graph import GraphedStep
+from weightnet.net.data import Dataset, Split
+from weightnet.net.model import WeightNet
+from weightnet.net.training import build_optimizer, fit, train_step
 
 pytestmark = [
     pytest.mark.gpu,

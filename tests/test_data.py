@@ -10,12 +10,12 @@ import pytest
 import torch
 from conftest import DATASETS
 from torchvision import datasets, transforms
-from weightnet.data import Split, batches, load
-from weightnet.streams import stream
 
-from weightnet import data
 from weightnet.config import DatasetConfig
 from weightnet.errors import UserError
+from weightnet.net import data
+from weightnet.net.data import Split, batches, load
+from weightnet.net.streams import stream
 
 SMALL = replace(DATASETS["mnist"], examples=[30, 20])
 
@@ -138,7 +138,7 @@ def test_no_permission_names_the_folder(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(root: Path) -> None:
         raise PermissionError(13, "Permission denied", str(root / "MNIST"))
 
-    monkeypatch.setitem(data.READERS, "mnist", refuse)
+    monkeypatch.setattr(data, "mnist", refuse)
     with pytest.raises(UserError, match=r"cannot use .*MNIST \(Permission denied\).*dataset=digits"):
         load(DATASETS["mnist"], tmp_path)
 

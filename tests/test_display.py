@@ -1,21 +1,26 @@
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from io import StringIO
 
 import pytest
-from cli.display import Display
 from rich.console import Console
-from weightnet.store import RunFolder
-from weightnet.training import EpochResult
 
-from weightnet.config import Config, run_folder, run_id
+from weightnet.config import Config
+from weightnet.errors import RunFailed
+from weightnet.identity import run_folder, run_id
+from weightnet.net.epoch import EpochResult
+from weightnet.runs.folder import RunFolder
+from weightnet.sweep.display import Display
+from weightnet.sweep.engine import Outcome, Task
 
 
 def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
     configs = [make_config(seed=seed) for seed in (1, 2, 3, 4)]
-    with Display(configs) as display:
-        display.ended(configs[0], 0.975, failed=False)
-        display.ended(configs[1], None, failed=True)
-        display.ended(configs[2], None, failed=False)
+    tasks = [Task(config, []) for config in configs]
+    with Display(tasks) as display:
+        display.ended(tasks[0], Outcome(0.975))
+        display.ended(tasks[1], Outcome(error=RunFailed("x")))
+        display.ended(tasks[2], Outcome(error=CancelledError()))
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith(f"[1/4] {run_id(configs[0])}: done, accuracy 97.50%; about 0:0")
         assert f"[2/4] {run_id(configs[1])}: failed" in lines[1]
@@ -23,11 +28,10 @@ def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.Capt
 
         folder = RunFolder(run_folder(configs[3]))
         folder.path.mkdir(parents=True)
-        folder.write_record({"status": "running"})
+        display.started(tasks[3])
         folder.write_history([EpochResult(1, 23, 0.5, 0.5, 0.75, 1.0, [])])
         console = Console(file=StringIO(), width=120)
-        with folder.lock():
-            console.print(display.table())
+        console.print(display.table())
         assert isinstance(console.file, StringIO)
         header, row, counts = console.file.getvalue().splitlines()
         assert row.split() == [run_id(configs[3]), "1/2", "75.00%"]

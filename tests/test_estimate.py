@@ -1,20 +1,24 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from weightnet.estimate import estimate, probe, seconds_per_epoch, work
-from weightnet.model import WeightNet
+from conftest import make_record
 
-from weightnet.config import Config, parameter_count, shape
+from weightnet.config import Config
+from weightnet.experiment import probe, work
+from weightnet.geometry import parameter_count
+from weightnet.identity import shape
+from weightnet.net.model import WeightNet
+from weightnet.runs.folder import RunFolder
+from weightnet.sweep.estimate import estimate, seconds_per_epoch
 
 MakeConfig = Callable[..., Config]
 
 
-def write_record(outputs: Path, name: str, **record: object) -> None:
-    folder = outputs / "runs" / name
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(record))
+def write_record(outputs: Path, name: str, config: Config, **fields: object) -> None:
+    folder = RunFolder(outputs / "runs" / name)
+    folder.path.mkdir(parents=True)
+    folder.write_record(make_record(config, **fields))
 
 
 @pytest.mark.parametrize(("dataset", "model"), [("mnist", "baseline"), ("mnist", "pool"), ("mnist", "rmp"),
@@ -35,13 +39,13 @@ def test_a_shape_is_shared_by_what_takes_the_same_time(make_config: MakeConfig) 
 def test_finished_runs_of_the_same_shape_say_how_long(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(epochs=10)
     for number, seconds in enumerate((20, 40, 90)):
-        write_record(tmp_path, f"a{number}", status="done", shape=shape(config), seconds=seconds, epochs=10)
-    write_record(tmp_path, "b", status="failed", shape=shape(config), seconds=1000, epochs=10)
-    write_record(tmp_path, "c", status="done")
+        write_record(tmp_path, f"a{number}", config, seconds=seconds)
+    write_record(tmp_path, "b", config, status="failed", seconds=1000)
+    write_record(tmp_path, "c", config)
     (tmp_path / "runs" / "c" / "run.json").write_text("{")
     assert seconds_per_epoch(tmp_path) == {shape(config): 4.0}
     other = make_config("mnist", epochs=10)
-    known, unknown = estimate([config, other], tmp_path, probing=False)
+    known, unknown = estimate([config, other], tmp_path)
     assert known == 40 and unknown == pytest.approx(40 * work(other) / work(config))
 
 

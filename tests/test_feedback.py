@@ -1,12 +1,13 @@
 from collections.abc import Callable
 
 import torch
-from weightnet.data import Dataset, Split
-from weightnet.feedback import ConstantFeedback, PoolFeedback, ProjectionFeedback, carried, dropped
-from weightnet.model import WeightNet
-from weightnet.training import build_optimizer, evaluate, fit, train_step
 
 from weightnet.config import Config
+from weightnet.geometry import carried, dropped
+from weightnet.net.data import Dataset, Split
+from weightnet.net.feedback import ConstantFeedback, PoolFeedback, ProjectionFeedback
+from weightnet.net.model import WeightNet
+from weightnet.net.training import build_optimizer, evaluate, fit, train_step
 
 MakeConfig = Callable[..., Config]
 
@@ -25,7 +26,9 @@ def test_projection_by_hand() -> None:
     # b=2, a+dx=1, c=1: the row-by-row vector of [fc1.weight | fc2.weight transposed] is 1, 3, 2, 4
     weight1, weight2 = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0, 4.0]])
     P = torch.tensor([[1.0, 10, 100, 1000], [1, 0, 0, 0]])
-    assert ProjectionFeedback(2, "dense", {"P": P})(weight1, weight2).tolist() == [1 + 30 + 200 + 4000, 1]
+    feedback = ProjectionFeedback(2, "dense", "xavier")
+    feedback.hold({"P": P})
+    assert feedback(weight1, weight2).tolist() == [1 + 30 + 200 + 4000, 1]
 
 
 def test_dropped_rows_are_said(make_config: MakeConfig) -> None:

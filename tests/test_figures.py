@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cli.compose import composer, expand
+from conftest import expand
 from test_load import write_run
 
 from analysis import figures
@@ -12,8 +12,9 @@ from analysis.experiments import experiment_names, load_experiment
 from analysis.load import load_runs, report_skipped
 from analysis.plots import COLOURS
 from analysis.study import gather
-from weightnet.config import Config, arm
+from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
+from weightnet.identity import arm
 
 MakeConfig = Callable[..., Config]
 
@@ -25,15 +26,14 @@ def draw(name: str, *overrides: str, outputs: Path, data: bool = False, **option
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
     """Write the runs of figure 1, and others that do not belong to it."""
-    with composer():
-        for overrides, accuracy in (
-            (["experiment=fig1", "seed=1,2,3"], 0.9),
-            (["model=pool", "dataset=mnist", "train.epochs=1"], 0.1),
-            (["model=pool", "dataset=mnist", "train.subset=1000"], 0.1),
-            (["model=rmp", "dataset=mnist"], 0.1),
-        ):
-            for config in expand([*overrides, f"outputs={tmp_path}"]):
-                write_run(config, [accuracy + 0.001 * config.seed] * config.train.epochs)
+    for overrides, accuracy in (
+        (["experiment=fig1", "seed=1,2,3"], 0.9),
+        (["model=pool", "dataset=mnist", "train.epochs=1"], 0.1),
+        (["model=pool", "dataset=mnist", "train.subset=1000"], 0.1),
+        (["model=rmp", "dataset=mnist"], 0.1),
+    ):
+        for config in expand([*overrides, f"outputs={tmp_path}"]):
+            write_run(config, [accuracy + 0.001 * config.seed] * config.train.epochs)
     return tmp_path
 
 
@@ -57,34 +57,36 @@ def test_seeds_can_be_restricted(outputs: Path) -> None:
 
 
 def test_labels_say_in_what_arms_differ() -> None:
-    assert list(load_experiment("fig3").labels.values()) == ["without feedback", "pool", "random projection"]
+    assert [arm.label for arm in load_experiment("fig3").arms.values()] == [
+        "without feedback",
+        "pool",
+        "random projection",
+    ]
     kernels = load_experiment("fig1", ["dims=controlled", "dims.m=31,62"])
-    assert list(kernels.labels.values()) == ["without feedback", "pool, m=31", "pool, m=62"]
+    assert [arm.label for arm in kernels.arms.values()] == ["without feedback", "pool, m=31", "pool, m=62"]
     sets = load_experiment("fig1", ["dataset=mnist,kmnist", "model=pool"])
-    assert list(sets.labels.values()) == ["pool, dataset=mnist", "pool, dataset=kmnist"]
+    assert [arm.label for arm in sets.arms.values()] == ["pool, dataset=mnist", "pool, dataset=kmnist"]
 
 
 def test_an_arm_has_the_same_colour_in_every_experiment() -> None:
     kinds = load_experiment("projections")
-    assert {label: COLOURS[key] for label, key in kinds.colours.items()} == {
+    assert {arm.label: COLOURS[arm.colour] for arm in kinds.arms.values()} == {
         "without feedback": COLOURS["baseline"],
         "projection, kind=dense": COLOURS["rmp"],
         "projection, kind=sparse": COLOURS["projection"],
         **{f"projection, kind={kind}": COLOURS[f"projection {kind}"] for kind in ("kron", "srht", "countsketch")},
     }
-    assert load_experiment("controlled", ["seed=1"]).colours["projection"] == "projection"
+    assert "projection" in [arm.colour for arm in load_experiment("controlled", ["seed=1"]).arms.values()]
 
 
 def test_arms_are_those_of_run_json(make_config: MakeConfig) -> None:
-    with composer():
-        (config,) = expand(["dataset=mnist", "model=baseline"])
-    assert arm(config) in load_experiment("fig1").labels
+    (config,) = expand(["dataset=mnist", "model=baseline"])
+    assert arm(config) in load_experiment("fig1").arms
 
 
 def test_the_same_arm_and_seed_twice_is_refused(outputs: Path) -> None:
-    with composer():
-        for config in expand(["experiment=fig1", "threads=2", f"outputs={outputs}"]):
-            write_run(config, [0.9] * 6)
+    for config in expand(["experiment=fig1", "threads=2", f"outputs={outputs}"]):
+        write_run(config, [0.9] * 6)
     with pytest.raises(UserError, match=r"4 runs share arm and seed but differ in threads \(1, 2\)|threads \(2, 1\)"):
         draw("fig1", outputs=outputs)
 
@@ -115,8 +117,7 @@ def test_a_figure_holds_the_ids_of_its_runs_and_its_data_on_request(outputs: Pat
 
 
 def test_runs_of_other_code_are_refused_unless_asked_for(outputs: Path) -> None:
-    with composer():
-        (config,) = expand(["model=pool", "dataset=mnist", "seed=4", f"outputs={outputs}"])
+    (config,) = expand(["model=pool", "dataset=mnist", "seed=4", f"outputs={outputs}"])
     write_run(config, [0.9] * 6, code="beef")
     with pytest.raises(UserError, match="--mixed"):
         draw("fig1", outputs=outputs)

@@ -2,7 +2,8 @@ import signal
 import threading
 
 import pytest
-from cli.interrupt import finish_epoch_on_ctrl_c
+
+from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
 
 
 def test_once_asks_twice_stops(capsys: pytest.CaptureFixture[str]) -> None:

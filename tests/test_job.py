@@ -7,20 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
-from weightnet.job import run
-from weightnet.store import RunFolder
+from conftest import ROOT, make_record
 
-from weightnet import job
-from weightnet import record as record_module
-from weightnet.config import Config, arm, run_folder, signature
+from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
+from weightnet.experiment import Training
+from weightnet.identity import arm, run_folder, signature
+from weightnet.net import data
+from weightnet.runs import checkpoint, job
+from weightnet.runs.folder import RunFolder
+from weightnet.runs.job import run
+from weightnet.runs.record import new_record
 
 MakeConfig = Callable[..., Config]
 
@@ -71,15 +75,15 @@ def test_a_finished_run_is_not_run_again(make_config: MakeConfig, caplog: pytest
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
     """Raise in place of the step after the epoch's last."""
-    original = job.fit
+    original = Training.epochs
 
-    def interrupted(*args: Any, done: int = 0, **kwargs: Any) -> Any:
-        for result in original(*args, done=done, **kwargs):
+    def interrupted(self: Training, **kwargs: Any) -> Any:
+        for result in original(self, **kwargs):
             yield result
             if result.epoch == epoch:
                 raise error
 
-    monkeypatch.setattr(job, "fit", interrupted)
+    monkeypatch.setattr(Training, "epochs", interrupted)
 
 
 @pytest.mark.parametrize("model", ["baseline", "pool", "rmp"])
@@ -125,7 +129,7 @@ def test_other_code_starts_anew(
 ) -> None:
     config = make_config(epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(record_module, "CODE", "0" * 12)
+        patch.setattr(job, "new_record", lambda *given: replace(new_record(*given), code="0" * 12))
         interrupt_after(patch, 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             run(config)
@@ -137,17 +141,17 @@ def test_other_code_starts_anew(
 def test_a_full_disk_is_one_line_and_loses_nothing(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config(epochs=3)
     folder = run_folder(config)
-    original = RunFolder.save_checkpoint
+    original = checkpoint.save
     saved: list[int] = []
 
-    def full_at_the_second(self: RunFolder, checkpoint: Any) -> None:
+    def full_at_the_second(folder: RunFolder, written: checkpoint.Checkpoint) -> None:
         saved.append(1)
         if len(saved) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        original(self, checkpoint)
+        original(folder, written)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_checkpoint", full_at_the_second)
+        patch.setattr(checkpoint, "save", full_at_the_second)
         with pytest.raises(RunFailed, match="No space left on device.*goes on where this one stopped") as caught:
             run(config)
     assert "\n" not in str(caught.value)
@@ -160,7 +164,7 @@ def test_a_missing_data_set_leaves_no_run_folder(make_config: MakeConfig, monkey
     def fail(*args: object, **kwargs: object) -> None:
         raise ConnectionError("no network")
 
-    monkeypatch.setitem(job.load.__globals__["READERS"], "mnist", fail)
+    monkeypatch.setattr(data, "mnist", fail)
     config = make_config("mnist")
     with pytest.raises(UserError, match="dataset=mnist"):
         run(config)
@@ -170,7 +174,7 @@ def test_a_missing_data_set_leaves_no_run_folder(make_config: MakeConfig, monkey
 def test_a_run_without_results_says_so(make_config: MakeConfig) -> None:
     folder = RunFolder(run_folder(make_config()))
     folder.path.mkdir(parents=True)
-    folder.write_record({"status": "done"})
+    folder.write_record(make_record(make_config()))
     with pytest.raises(RunFailed, match="marked done but has no metrics.csv"):
         run(make_config())
 

@@ -2,8 +2,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,16 +10,21 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
-from analysis.load import METRICS, load_runs, refuse_mixture
-from weightnet.config import Config, arm, run_folder, signature
+from analysis.load import load_runs, refuse_mixture
+from weightnet.config import Config
 from weightnet.errors import UserError
+from weightnet.fingerprint import origins
+from weightnet.identity import arm, run_folder, signature
+from weightnet.runs.folder import METRICS, RunFolder
 
 MakeConfig = Callable[..., Config]
+LEASES: list[FileLock] = []
 
 
 def write_run(config: Config, accuracies: list[float], **record: Any) -> Path:
-    """Write a run folder by hand, as the design fixes it."""
+    """Write a run folder by hand, as the design fixes it; one that is running has a lease in this process."""
     folder = run_folder(config)
     folder.mkdir(parents=True)
     rows = [f"{e},{23 * e},0.5,0.6,{accuracy},1.5" for e, accuracy in enumerate(accuracies, start=1)]
@@ -33,6 +36,9 @@ def write_run(config: Config, accuracies: list[float], **record: Any) -> Path:
         "versions": {"torch": "2.9"}, "host": socket.gethostname(), "pid": os.getpid(),
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(fields | record))
+    if record.get("status") == "running":
+        LEASES.append(RunFolder(folder).lock())
+        LEASES[-1].acquire(timeout=0)
     return folder
 
 
@@ -117,15 +123,20 @@ def test_a_yaml_file_cannot_run_code(outputs: Path, make_config: MakeConfig, tmp
     assert not (tmp_path / "hacked").exists()
 
 
-def test_a_dead_process_is_an_interrupted_run(outputs: Path, make_config: MakeConfig) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    write_run(make_config(seed=3), [0.5], status="running", pid=gone.pid)
+def test_a_run_without_a_lease_is_an_interrupted_run(outputs: Path, make_config: MakeConfig) -> None:
+    write_run(make_config(seed=3), [0.5], status="running")
+    LEASES[-1].release()  # its process has ended
     write_run(make_config(seed=4), [0.5], status="running")
-    write_run(make_config(seed=5), [0.5], status="running", pid=gone.pid, host="another machine")
+    write_run(make_config(seed=5), [0.5], status="running", pid=1, host="another machine")
     write_run(make_config(seed=6), [], status="running")
     states = load_runs(outputs).runs.set_index("seed")["status"]
     assert states.loc[[3, 4, 5, 6]].tolist() == ["interrupted", "running", "running", "running"]
+
+
+def test_a_stale_run_says_why(make_config: MakeConfig, tmp_path: Path) -> None:
+    write_run(make_config(seed=1), [0.5, 0.6])
+    (row,) = load_runs(tmp_path / "outputs").runs.to_dict("records")
+    assert row["status"] == "done" and row["why"].startswith("code c0de, recorded as a whole; torch 2.9, now ")
 
 
 def test_locks_and_stray_files_are_no_runs(outputs: Path) -> None:
@@ -147,4 +158,17 @@ def test_runs_of_other_code_or_versions_are_not_mixed_silently(make_config: Make
     refuse_mixture(load_runs(tmp_path / "outputs").runs)
     write_run(make_config(seed=3), [0.5, 0.6], code="beef", versions={"torch": "3.0"})
     with pytest.raises(UserError, match=r"code c0de \(2 runs\), beef \(1 run\); torch 2.9 \(2 runs\), 3.0 \(1 run\)"):
+        refuse_mixture(load_runs(tmp_path / "outputs").runs)
+
+
+def test_arms_reach_different_code_and_may_be_compared(make_config: MakeConfig, tmp_path: Path) -> None:
+    def write(config: Config, **changed: str) -> None:
+        (origin,) = origins([config])
+        write_run(config, [0.5, 0.6], code=origin.code, definitions=origin.definitions | changed)
+
+    write(make_config(model="pool"))
+    write(make_config(model="baseline"))
+    refuse_mixture(load_runs(tmp_path / "outputs").runs)
+    write(make_config(model="baseline", seed=2), **{"net.training.fit": "0123"})
+    with pytest.raises(UserError, match=r"differ in net.training.fit \w{8} \(2 runs\), 0123 \(1 run\): the same"):
         refuse_mixture(load_runs(tmp_path / "outputs").runs)

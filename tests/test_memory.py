@@ -5,7 +5,7 @@ import pytest
 
 PROGRAM = """
 import resource, torch
-from weightnet.memory import keep_freed_memory
+from weightnet.experiment import keep_freed_memory
 keep_freed_memory()
 torch.set_num_threads(1)
 def use():

@@ -2,11 +2,11 @@ import os
 from contextlib import suppress
 
 import pytest
-from cli.mistakes import explain, plainly
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import ConfigKeyError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.mistakes import explain, plainly
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def test_an_unknown_choice_without_a_close_match_lists_the_choices() -> None:
 
 
 def test_an_unknown_key_without_a_close_match_says_where_to_look() -> None:
-    error = HydraException("Could not override 'zzz'.\nKey 'zzz' is not in struct")
+    error = HydraException("Could not override 'zzz'.")
+    error.__cause__ = ConfigAttributeError("Key 'zzz' not in 'Config'")
+    error.__cause__.full_key = "zzz"  # as OmegaConf sets it
     assert explain(error) == "zzz: there is no such key. `python run.py --cfg job` shows them all"
     assert explain(ConfigKeyError("x")) == "x"

@@ -6,11 +6,11 @@ import naive
 import pytest
 import torch
 from torch.nn import functional
-from weightnet.feedback import ProjectionFeedback
-from weightnet.model import WeightNet
-from weightnet.training import train_step
 
 from weightnet.config import Config
+from weightnet.net.feedback import ProjectionFeedback
+from weightnet.net.model import WeightNet
+from weightnet.net.training import train_step
 
 MakeConfig = Callable[..., Config]
 SLOW = pytest.mark.slow

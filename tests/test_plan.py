@@ -2,12 +2,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.compose import Composer, composer
-from cli.plan import RERUN, Plan, combinations, make_plan
+from conftest import make_record
 from hydra.core.global_hydra import GlobalHydra
-from weightnet.record import CODE
 
 from weightnet.errors import UserError
+from weightnet.runs.folder import State
+from weightnet.sweep.compose import Composer, composer
+from weightnet.sweep.plan import RERUN, Plan, combinations, make_plan, read_states
 
 
 @pytest.fixture(autouse=True)
@@ -77,22 +78,24 @@ def test_zipped_axes_move_together() -> None:
 
 def test_states_decide_what_runs(tmp_path: Path) -> None:
     made = plan(tmp_path, "model=baseline", "seed=range(1,7)")
-    records = [None, ("done", CODE), ("done", "old"), ("failed", CODE), ("interrupted", CODE), ("running", CODE)]
-    for job, record in zip(made.jobs, records, strict=True):
-        if record:
+    assert not list(tmp_path.iterdir())  # planning looks at no folder and takes no lock
+    fields = [None, {}, {"code": "old"}, {"status": "failed"}, {"status": "interrupted"}, {"status": "running"}]
+    for job, changed in zip(made.jobs, fields, strict=True):
+        if changed is not None:
             job.folder.path.mkdir(parents=True)
-            job.folder.write_record(dict(zip(("status", "code"), record, strict=True)))
-    held = made.jobs[5].folder.lock()
-    held.acquire()
-    made.refresh()
-    assert [job.state for job in made.jobs] == ["missing", "done", "stale", "failed", "interrupted", "running"]
-    held.release()
-    made.refresh()
-    assert made.jobs[5].state == "interrupted"
+            job.folder.write_record(make_record(job.config, **changed))
+
+    def states() -> list[State]:
+        return [state.state for state in read_states(made.jobs).values()]
 
     def run_by(rerun: str) -> list[int]:
-        return [job.config.seed for job in made.to_run(rerun)]
+        found = read_states(made.jobs)
+        return [job.config.seed for job in made.jobs if found[job.id].state in RERUN[rerun]]
 
+    with made.jobs[5].folder.lock():
+        assert states() == ["missing", "done", "stale", "failed", "interrupted", "running"]
+    assert states()[5] == "interrupted"
     assert run_by("missing") == [1, 4, 5, 6] and run_by("stale") == [1, 3, 4, 5, 6]
     assert run_by("failed") == [4] and run_by("all") == [1, 2, 3, 4, 5, 6] and run_by("none") == []
-    assert set(RERUN) == {"missing", "stale", "failed", "all", "none"}
+    assert run_by("verify") == [3]
+    assert set(RERUN) == {"missing", "stale", "verify", "failed", "all", "none"}

@@ -1,6 +1,7 @@
 import torch
-from weightnet.progress import Bar, on_terminal
-from weightnet.training import EpochResult
+
+from weightnet.net.epoch import EpochResult
+from weightnet.runs.progress import Bar, on_terminal
 
 
 def test_the_bar_shows_epoch_loss_and_accuracy() -> None:

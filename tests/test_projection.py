@@ -5,10 +5,12 @@ import pytest
 import scipy.linalg
 import torch
 from torch import Tensor
-from weightnet.model import WeightNet
-from weightnet.projection import KINDS, SCALES, draw, hadamard, map_bytes
 
 from weightnet.config import Config
+from weightnet.geometry import MAP_NUMBERS, map_bytes
+from weightnet.net.model import WeightNet
+from weightnet.net.projection import draw, hadamard, kind_of
+from weightnet.registry import KINDS, SCALES, locate
 
 MakeConfig = Callable[..., Config]
 ROWS, COLUMNS, DX = 12, 20, 24
@@ -17,7 +19,7 @@ D = ROWS * COLUMNS
 
 def mapped(weights: Tensor, kind: str, scale: str = "jl", seed: int = 1, dx: int = DX) -> Tensor:
     rows, columns = weights.shape
-    return KINDS[kind].apply(weights, **draw(kind, scale, rows=rows, columns=columns, dx=dx, seed=seed))
+    return kind_of(kind).apply(weights, **draw(kind, scale, rows=rows, columns=columns, dx=dx, seed=seed))
 
 
 def as_matrix(
@@ -38,7 +40,7 @@ def test_dense_is_the_notebooks_xavier_uniform() -> None:
     assert float(P.std()) == pytest.approx(float(expected.std()), rel=1e-2)
     assert abs(float(P.mean())) < 1e-4
     weights = torch.randn(50, 196)
-    torch.testing.assert_close(KINDS["dense"].apply(weights, P=P), weights.reshape(1, -1).mm(P.t()).squeeze(0))
+    torch.testing.assert_close(kind_of("dense").apply(weights, P=P), weights.reshape(1, -1).mm(P.t()).squeeze(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -174,5 +176,6 @@ def test_runs_of_a_process_share_a_map(make_config: MakeConfig) -> None:
 
 
 def test_scales_are_gains() -> None:
-    assert SCALES["jl"](460, 860_000) == 1
-    assert SCALES["xavier"](460, 860_000) == pytest.approx(0.0327, rel=1e-2)  # the docs' factor of 30
+    assert set(MAP_NUMBERS) == set(KINDS)
+    assert locate(SCALES["jl"])(460, 860_000) == 1
+    assert locate(SCALES["xavier"])(460, 860_000) == pytest.approx(0.0327, rel=1e-2)  # the docs' factor of 30

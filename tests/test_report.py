@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cli.compose import composer, expand
+from conftest import expand
 from test_load import write_run
 
 from analysis.load import load_runs
 from analysis.report import sentence, write_report
 from analysis.study import gather
-from analysis.tables import DIFFERENCES
 from weightnet.config import Config
 from weightnet.errors import RunFailed
 
@@ -48,10 +47,9 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
-    with composer():
-        for config in expand(["experiment=fig1", "seed=1,2,3,4,5,6", f"outputs={tmp_path}"]):
-            better = 0.01 * (config.model.name == "pool") + 0.0001 * config.seed
-            write_run(config, [0.9 + better * config.seed / 6] * config.train.epochs)
+    for config in expand(["experiment=fig1", "seed=1,2,3,4,5,6", f"outputs={tmp_path}"]):
+        better = 0.01 * (config.model.name == "pool") + 0.0001 * config.seed
+        write_run(config, [0.9 + better * config.seed / 6] * config.train.epochs)
     return tmp_path
 
 
@@ -71,9 +69,8 @@ def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
 
 
 def test_without_pairs_there_is_no_verdict(make_config: MakeConfig, tmp_path: Path) -> None:
-    with composer():
-        for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
-            write_run(config, [0.9] * config.train.epochs)
+    for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
     assert "There is no verdict" in write("fig1", outputs=tmp_path).read_text()
     with pytest.raises(RunFailed, match="experiment=fig2"):
         write("fig1", "fig2", outputs=tmp_path)
@@ -83,7 +80,7 @@ def test_sentences() -> None:
     row = pd.Series(
         {
             "dataset": "mnist", "label": "pool", "reference": "without feedback",
-            **{DIFFERENCES[key]: value for key, value in
+            **{key: value for key, value in
                {"difference": -0.012, "low": -0.05, "high": 0.025, "n": 12, "seeds": 3.0, "confounds": ""}.items()},
         }
     )  # fmt: skip
@@ -95,7 +92,7 @@ def test_sentences() -> None:
     }.items():
         judged = pd.concat([row, pd.Series({"verdict": verdict})])
         assert sentence(judged, 0.1) == f"mnist, pool: {words}; {numbers}"
-    alone = {**row, DIFFERENCES["n"]: 1, DIFFERENCES["low"]: math.nan, DIFFERENCES["seeds"]: math.nan}
+    alone = {**row, "n": 1, "low": math.nan, "seeds": math.nan}
     assert sentence(pd.Series({**alone, "verdict": "undecided"}), 0.1).endswith("; -0.012 points, n = 1 pair")
     assert "within 0.5 points" in sentence(pd.concat([row, pd.Series({"verdict": "equivalent"})]), 0.5)
 

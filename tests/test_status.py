@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from conftest import make_record
 from rich.console import Console
 from test_load import write_run
 
@@ -11,7 +13,7 @@ from weightnet.config import Config
 
 
 def shown(outputs: Path, *, watch: bool = False) -> list[str]:
-    console = Console(file=StringIO(), width=140)
+    console = Console(file=StringIO(), width=200)
     status.show(outputs, watch=watch, console=console)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
@@ -20,22 +22,27 @@ def shown(outputs: Path, *, watch: bool = False) -> list[str]:
 @pytest.fixture
 def outputs(make_config: Callable[..., Config], tmp_path: Path) -> Path:
     for seed, state in enumerate(("failed", "interrupted", "running", "done"), start=1):
-        write_run(make_config(seed=seed), [0.5, 0.75] if state == "done" else [0.5], status=state)
+        write_run(make_config(seed=seed), [0.5, 0.75] if state == "done" else [0.5], status=state, error="x\nNo: luck")
+    config = make_config(seed=5)
+    made = asdict(make_record(config))
+    write_run(config, [0.5, 0.75], **{key: made[key] for key in ("code", "definitions", "versions")})
     (tmp_path / "outputs" / "runs" / "half").mkdir()
     return tmp_path / "outputs"
 
 
 def test_each_run_has_a_row(outputs: Path) -> None:
     header, *rows, skipped, total = shown(outputs)
-    assert header.split() == ["run", "state", "epoch", "accuracy", "age"]
+    assert header.split() == ["run", "state", "epoch", "accuracy", "age", "why"]
     assert [row.split()[1:4] for row in rows] == [
         ["done", "2/2", "75.00%"],
+        ["stale", "2/2", "75.00%"],
         ["running", "1/2", "50.00%"],
         ["interrupted", "1/2", "50.00%"],
         ["failed", "1/2", "50.00%"],
     ]
+    assert "code c0de, recorded as a whole; torch 2.9, now" in rows[1] and "No: luck" in rows[4]
     assert "half: no run.json" in skipped
-    assert total == "4 runs: 1 done, 1 running, 1 interrupted, 1 failed; 1 folders skipped"
+    assert total == "5 runs: 1 done, 1 stale, 1 running, 1 interrupted, 1 failed; 1 folders skipped"
 
 
 def test_watching_ends_with_ctrl_c(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +54,7 @@ def test_watching_ends_with_ctrl_c(outputs: Path, monkeypatch: pytest.MonkeyPatc
             raise KeyboardInterrupt
 
     monkeypatch.setattr("time.sleep", nap)
-    assert any("4 runs" in line for line in shown(outputs, watch=True))
+    assert any("5 runs" in line for line in shown(outputs, watch=True))
     assert len(naps) == 3
 
 

@@ -1,7 +1,8 @@
 import hashlib
 
 import torch
-from weightnet.streams import stream
+
+from weightnet.net.streams import stream
 
 
 def test_a_stream_is_its_seed_and_name_alone() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cli.compose import composer, expand
+from conftest import expand
 from scipy import stats
 from test_load import write_run
 
@@ -26,24 +26,24 @@ def table(make_config: Callable[..., Config], tmp_path: Path) -> pd.DataFrame:
 
 
 def test_numbers_equal_scipys(table: pd.DataFrame) -> None:
-    pool = table[table["model"] == "pool"].iloc[0]
+    pool = table[table["model.name"] == "pool"].iloc[0]
     low, high = stats.t.interval(0.95, 2, loc=93, scale=stats.sem([90, 92, 97]))
-    assert (pool["accuracy %"], pool["95% low"], pool["95% high"]) == pytest.approx((93, low, high))
-    assert pool["n (seeds)"] == 3 and pool["dx"] == 26 and pool["hidden"] == 60
+    assert (pool["mean"], pool["low"], pool["high"]) == pytest.approx((93, low, high))
+    assert pool["n"] == 3 and pool["dims.dx"] == 26 and pool["dims.hidden"] == 60
 
 
 def test_only_finished_runs_count(table: pd.DataFrame) -> None:
-    baseline = table[table["model"] == "baseline"].iloc[0]
-    assert baseline["n (seeds)"] == 1 and baseline["accuracy %"] == 50
-    assert pd.isna(baseline["95% low"])
+    baseline = table[table["model.name"] == "baseline"].iloc[0]
+    assert baseline["n"] == 1 and baseline["mean"] == 50
+    assert pd.isna(baseline["low"])
 
 
 def test_runs_that_differ_are_not_mixed(make_config: Callable[..., Config], tmp_path: Path) -> None:
     for changes in ({}, {"lr": 0.1}, {"threads": 2}, {"subset": 100}):
         write_run(make_config(**changes), [0.1, 0.9])
     table = accuracy_table(load_runs(tmp_path / "outputs").runs)
-    assert table["n (seeds)"].tolist() == [1, 1, 1, 1]
-    assert {"lr", "threads", "subset"} <= set(table.columns)
+    assert table["n"].tolist() == [1, 1, 1, 1]
+    assert {"train.lr", "threads", "train.subset"} <= set(table.columns)
 
 
 def test_data_sets_of_different_sizes_need_no_column(make_config: Callable[..., Config], tmp_path: Path) -> None:
@@ -51,11 +51,11 @@ def test_data_sets_of_different_sizes_need_no_column(make_config: Callable[..., 
         config = make_config(dataset, epochs=2)
         write_run(config, [0.1, 0.9])
     table = accuracy_table(load_runs(tmp_path / "outputs").runs)
-    assert "channels" not in table.columns and len(table) == 2
+    assert "dataset.channels" not in table.columns and len(table) == 2
 
 
 def test_formats(table: pd.DataFrame) -> None:
-    assert pd.read_csv(StringIO(to_csv(table)))["accuracy %"].tolist() == pytest.approx(table["accuracy %"].tolist())
+    assert pd.read_csv(StringIO(to_csv(table)))["accuracy %"].tolist() == pytest.approx(table["mean"].tolist())
     for text in (to_text(table), to_markdown(table), to_latex(table)):
         assert "93.00" in text and "nan" not in text and "<NA>" not in text
     assert to_markdown(table).splitlines()[1].startswith("|:--")
@@ -70,19 +70,18 @@ def test_no_finished_runs(tmp_path: Path) -> None:
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     accuracies = {"baseline": [0.90, 0.80, 0.85, 0.70], "pool": [0.91, 0.82, 0.85]}
-    with composer():
-        for config in expand(["experiment=fig1", "seed=1,2,3,4", f"outputs={tmp_path}"]):
-            if config.seed <= len(accuracies[config.model.name]):
-                write_run(config, [accuracies[config.model.name][config.seed - 1]] * config.train.epochs)
+    for config in expand(["experiment=fig1", "seed=1,2,3,4", f"outputs={tmp_path}"]):
+        if config.seed <= len(accuracies[config.model.name]):
+            write_run(config, [accuracies[config.model.name][config.seed - 1]] * config.train.epochs)
     runs = load_runs(tmp_path).runs
     wide = runs.pivot(index="seed", columns="model.name", values="test_accuracy")
     expected = 100 * (wide["pool"] - wide["baseline"])
     row = difference_table(runs, load_experiment("fig1"), "baseline", margin=0.1).iloc[0]
-    assert row["difference, points"] == pytest.approx(expected.mean()) and row["n (pairs)"] == 3
+    assert row["difference"] == pytest.approx(expected.mean()) and row["n"] == 3
     assert (row["label"], row["reference"], row["verdict"]) == ("pool", "without feedback", "undecided")
-    assert row["better in"] == pytest.approx(2.5 / 3)
-    assert row["also differs in"] == "hidden (60 v 50)"  # the notebook's own confound
+    assert row["improvement"] == pytest.approx(2.5 / 3)
+    assert row["confounds"] == "hidden (60 v 50)"  # the notebook's own confound
     text = to_text(difference_table(runs, load_experiment("fig1"), "baseline", margin=0.1))
-    assert "+1.000" in text and "83%" in text
+    assert "+1.000" in text and "83%" in text and "difference, points" in text and "also differs in" in text
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
         difference_table(runs, load_experiment("fig1"), "rmp", margin=0.1)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch.nn import functional
-from weightnet.data import Dataset, Split
-from weightnet.model import WeightNet
-from weightnet.training import build_optimizer, evaluate, fit
 
 from weightnet.config import Config
+from weightnet.net.data import Dataset, Split
+from weightnet.net.model import WeightNet
+from weightnet.net.training import build_optimizer, evaluate, fit
 
 MakeConfig = Callable[..., Config]
 

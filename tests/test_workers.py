@@ -1,20 +1,24 @@
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from cli import workers
-from cli.workers import default_processes, execute
-from hydra.core.utils import JobStatus
-from pebble import ProcessExpired
-from weightnet.job import run
-from weightnet.store import RunFolder
+from conftest import make_record
 
-from weightnet.config import Config, run_folder
+from weightnet.config import Config
 from weightnet.errors import Held, RunFailed
+from weightnet.identity import run_folder
+from weightnet.runs.folder import RunFolder
+from weightnet.runs.job import run
+from weightnet.sweep import workers
+from weightnet.sweep.engine import Outcome, Task, perform
+from weightnet.sweep.workers import default_processes, execute
 
 MakeConfig = Callable[..., Config]
 
@@ -27,55 +31,81 @@ def test_as_many_processes_as_cores_for_their_threads(make_config: MakeConfig, m
 
 
 def test_no_runs_need_no_workers() -> None:
-    assert execute([], []) == []
+    assert execute([]) == []
 
 
-def future(error: BaseException | None = None) -> "Future[float]":
-    made: Future[float] = Future()
-    if error is None:
-        made.set_result(0.5)
-    else:
-        made.set_exception(error)
-    return made
-
-
-def test_outcomes(make_config: MakeConfig) -> None:
-    config = make_config()
-    done = workers._outcome(config, [], future(), None)
-    assert done is not None and done.status == JobStatus.COMPLETED and done.return_value == 0.5
-    assert not workers.is_failure(done)
-    assert workers._outcome(config, [], future(Held("x")), None) is None
-    failed = workers._outcome(config, ["seed=1"], future(RunFailed("x")), None)
-    assert failed is not None and workers.is_failure(failed)
-    stopped = workers._outcome(config, [], future(CancelledError()), None)
-    assert stopped is not None and stopped.status == JobStatus.FAILED and not workers.is_failure(stopped)
+def started(config: Config) -> RunFolder:
+    """Return the folder of a run that a process has begun to execute."""
+    folder = RunFolder(run_folder(config))
+    folder.path.mkdir(parents=True)
+    folder.write_record(make_record(config, status="running"))
+    return folder
 
 
 def test_a_death_is_recorded(make_config: MakeConfig) -> None:
-    config = make_config()
-    folder = RunFolder(run_folder(config))
-    folder.path.mkdir(parents=True)
-    folder.write_record({"status": "running"})
-    outcome = workers._outcome(config, [], future(ProcessExpired("died", code=-9)), None)
-    assert outcome is not None and workers.is_failure(outcome)
-    assert folder.record()["status"] == "failed"
-    assert folder.record()["error"] == "worker died of SIGKILL (out of memory?)"
+    folder = started(make_config())
+    outcome = workers._died(make_config(), "worker died of SIGKILL")
+    assert outcome.failed and "worker died of SIGKILL" in str(outcome.error)
+    record = folder.record()
+    assert record is not None and (record.status, record.error) == ("failed", "worker died of SIGKILL")
 
 
 def test_a_death_says_nothing_of_a_run_that_another_process_took_over(make_config: MakeConfig) -> None:
-    config = make_config()
-    folder = RunFolder(run_folder(config))
-    folder.path.mkdir(parents=True)
-    folder.write_record({"status": "running"})
+    folder = started(make_config())
+    before = folder.record()
     with folder.lock():
-        workers._outcome(config, [], future(TimeoutError()), 5.0)
-    assert folder.record() == {"status": "running"}
+        workers._died(make_config(), "timeout")
+    assert folder.record() == before
+
+
+def test_outcomes() -> None:
+    assert not Outcome(0.5).failed and Outcome(error=RunFailed("x")).failed
+    assert not Outcome(error=CancelledError()).failed and not Outcome(error=Held("x")).failed
+
+
+def test_a_task_is_performed_in_any_process(make_config: MakeConfig) -> None:
+    task = Task(make_config(epochs=2), ["model=pool"])
+    assert isinstance(perform(task, lambda: True).error, CancelledError)  # after its first epoch
+    done = perform(task, lambda: False)
+    assert done.error is None and done.value == run(task.config).test_accuracy
+    assert perform(replace(task, verify_epochs=1), lambda: False) == Outcome("")
+    with RunFolder(run_folder(task.config)).lock():
+        assert isinstance(perform(task, lambda: False).error, Held)
+
+
+def child(program: str) -> "workers._Worker":
+    """Return a worker whose process runs a program instead."""
+    worker = workers._Worker.__new__(workers._Worker)
+    worker.process = multiprocessing.get_context("spawn").Process(target=exec, args=(program,))
+    worker.process.start()
+    return worker
 
 
 def test_causes_of_death() -> None:
-    assert workers._cause_of_death(3) == "worker exited with status 3"
-    assert workers._cause_of_death(-11) == "worker died of SIGSEGV"
-    assert workers._cause_of_death(-250) == "worker died of 250"
+    assert child("import os; os._exit(3)").cause_of_death() == "worker exited with status 3"
+    assert child("import os; os._exit(0)").cause_of_death() == "worker exited with status 0"
+    assert child("import os; os.kill(os.getpid(), 11)").cause_of_death() == "worker died of SIGSEGV"
+    assert child("import os; os.kill(os.getpid(), 9)").cause_of_death() == "worker died of SIGKILL (out of memory?)"
+
+
+@pytest.mark.slow
+def test_workers_that_die_at_birth_are_replaced(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    born: list[int] = []
+    original = workers._Worker.__init__
+
+    def often_killed(self: "workers._Worker", context: Any) -> None:
+        original(self, context)
+        born.append(1)
+        if len(born) <= 3:
+            self.process.kill()
+
+    monkeypatch.setattr(workers._Worker, "__init__", often_killed)
+    tasks = [Task(make_config(seed=seed, epochs=1), []) for seed in (1, 2, 3)]
+    assert [outcome.failed for outcome in execute(tasks, processes=2)] == [False] * 3
+    born.clear()
+    monkeypatch.setattr(workers, "MOST_STILLBORN", 2)
+    with pytest.raises(RunFailed, match="no worker process starts: worker died of SIGKILL"):
+        execute([Task(make_config(seed=9), [])], processes=1)
 
 
 def test_a_held_run_is_left_alone(make_config: MakeConfig) -> None:
@@ -87,7 +117,7 @@ def test_a_held_run_is_left_alone(make_config: MakeConfig) -> None:
 def test_a_worker_follows_its_parent() -> None:
     parent = """
 import multiprocessing, os, signal
-from cli.workers import _follow
+from weightnet.sweep.workers import _follow
 multiprocessing.get_context("fork").Process(target=_follow).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPS", "METRICS", "PRELOAD", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name",
-    "facts", "origins", "probe", "resolve", "run_folder", "run_id", "shape", "signature", "work",
+    "facts", "origins", "prepare", "probe", "resolve", "run_folder", "run_id", "shape", "signature", "work",
 ]  # fmt: skip
 
 PRELOAD = ("weightnet.net.training", "torchvision.datasets")
@@ -71,7 +71,7 @@ class Training:
         Raises:
             UserError: the data set is not to be had.
         """
-        _prepare(config)
+        prepare(config)
         from weightnet.net.model import WeightNet
         from weightnet.net.training import build_optimizer
 
@@ -102,16 +102,16 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def _prepare(config: Config) -> None:
+def prepare(config: Config) -> None:
     """Set this process up for a run: its threads, deterministic kernels, a heap that is kept."""
     import torch
 
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.set_num_threads(config.threads)
     torch.backends.cudnn.deterministic = True
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Keep up to 1 GiB of freed memory in this process, in blocks of up to 32 MiB (the most that glibc allows).
 
     A training step frees and takes the same blocks again and again. glibc returns large ones to the system each time,
@@ -137,7 +137,7 @@ LARGE_MAP = 100e6
 
 def probe(config: Config, *, steps: int = 8) -> float:
     """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
-    _prepare(config)
+    prepare(config)
     import torch
 
     from weightnet.net.data import Split

@@ -120,7 +120,8 @@ def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
     """Read the pixels and check them against the config; every failure becomes one line that says what to do."""
     folder = root.resolve()
     try:
-        splits = registry.locate(registry.READERS[config.name])(root)
+        read: Reader = registry.locate(registry.READERS[config.name])
+        splits = read(root)
         for (images, labels), count in zip(splits, config.examples, strict=True):
             if images.shape != (count, *config.shape) or len(labels) != count:
                 raise ValueError(f"{len(labels)} labels, images of shape {tuple(images.shape)}, {count} expected")
