@@ -1,7 +1,7 @@
 # make demo   three arms on the bundled digits, then a table and a figure (installs what it needs)
 # make test   the tests                                                   (installs what they need)
 # make bench  ours, the notebook's loop and Lightning side by side; 20 minutes (installs what it needs)
-# make check  lint, types and tests: what CI runs
+# make check  lint, types, imports and tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -22,6 +22,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 format: .venv/installed-dev

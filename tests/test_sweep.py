@@ -22,28 +22,33 @@ BAD_FEEDBACKS = """
 import os, signal, sys, time
 
 class BadFeedback(Feedback):
-    def __init__(self, dx, deed):
-        super().__init__(dx)
-        self.deed = deed
-
     def forward(self, weight1, weight2):
         self.deed()
         return torch.ones(self.dx)
 
-def _raise():
-    raise ZeroDivisionError("by hand")
+class Raises(BadFeedback):
+    def deed(self):
+        raise ZeroDivisionError("by hand")
 
-DEEDS = {
-    "raises": _raise,
-    "exits": lambda: sys.exit(3),
-    "leaves": lambda: os._exit(4),
-    "crashes": lambda: os.kill(os.getpid(), signal.SIGSEGV),
-    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "hangs": lambda: time.sleep(60),
-}
-for _name, _deed in DEEDS.items():
-    FEEDBACKS[_name] = lambda config, deed=_deed: BadFeedback(config.dims.dx, deed)
+class Exits(BadFeedback):
+    deed = staticmethod(lambda: sys.exit(3))
+
+class Leaves(BadFeedback):
+    deed = staticmethod(lambda: os._exit(4))
+
+class Vanishes(BadFeedback):
+    deed = staticmethod(lambda: os._exit(0))
+
+class Crashes(BadFeedback):
+    deed = staticmethod(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+
+class Killed(BadFeedback):
+    deed = staticmethod(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+class Hangs(BadFeedback):
+    deed = staticmethod(lambda: time.sleep(60))
 """
+BAD = ("raises", "exits", "leaves", "vanishes", "crashes", "killed", "hangs")
 
 
 @pytest.fixture
@@ -51,13 +56,15 @@ def project(tmp_path: Path) -> Path:
     """Return a copy of the project with one model for each way to fail."""
     copy = tmp_path / "project"
     copy.mkdir()
-    for name in ("weightnet", "analysis", "cli", "conf", "hydra_plugins"):
+    for name in ("weightnet", "analysis", "conf", "hydra_plugins"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "run.py", copy)
-    with (copy / "weightnet" / "feedback.py").open("a") as file:
+    with (copy / "weightnet" / "net" / "feedback.py").open("a") as file:
         file.write(BAD_FEEDBACKS)
-    for name in ("raises", "exits", "leaves", "crashes", "killed", "hangs"):
-        (copy / "conf" / "model" / f"{name}.yaml").write_text(f"name: {name}\nfeedback: {name}\nkind: null\n")
+    with (copy / "weightnet" / "registry.py").open("a") as file:
+        file.write(f'\nFEEDBACKS.update({{name: f"{{_FEEDBACK}}:{{name.capitalize()}}" for name in {BAD}}})\n')
+    for name in BAD:
+        (copy / "conf" / "model" / f"{name}.yaml").write_text(f"name: {name}\nfeedback: {name}\n")
     return copy
 
 
@@ -99,25 +106,26 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_a_run_that_is_lost_does_not_touch_the_others(project: Path) -> None:
     done = sweep(
-        project, "model=raises,exits,leaves,crashes,killed,baseline,pool", "seed=1,2", "train.epochs=1",
+        project, "model=raises,exits,leaves,vanishes,crashes,killed,baseline,pool", "seed=1,2", "train.epochs=1",
         "hydra.launcher.processes=2",
     )  # fmt: skip
     assert done.returncode == 1
     states = {name: record["status"] for name, record in records(project / "outputs").items()}
-    assert len(states) == 14
+    assert len(states) == 16
     for name, state in states.items():
         assert state == ("done" if "baseline" in name or "pool" in name else "failed"), name
     errors = {name.split("-")[1]: record["error"] for name, record in records(project / "outputs").items()}
     assert "ZeroDivisionError: by hand" in errors["raises"] and "Traceback" in errors["raises"]
     assert "SystemExit: 3" in errors["exits"]
     assert errors["leaves"] == "worker exited with status 4"
+    assert errors["vanishes"] == "worker exited with status 0"
     assert errors["crashes"] == "worker died of SIGSEGV"
     assert errors["killed"] == "worker died of SIGKILL (out of memory?)"
-    assert "10 of 14 runs failed" in done.stderr
+    assert "12 of 16 runs failed" in done.stderr
     assert "2 x ZeroDivisionError: by hand" in done.stderr and "2 x worker died of SIGSEGV" in done.stderr
     assert "hydra.sweeper.rerun=failed" in done.stderr and "Traceback (most recent call last)" not in done.stderr
     (folder,) = (project / "outputs" / "sweeps").iterdir()
-    assert sorted(row["state"] for row in rows(folder / "summary.csv")) == ["done"] * 4 + ["failed"] * 10
+    assert sorted(row["state"] for row in rows(folder / "summary.csv")) == ["done"] * 4 + ["failed"] * 12
 
     again = sweep(project, "model=raises,baseline", "seed=1,2", "train.epochs=1", "hydra.sweeper.rerun=failed")
     assert again.returncode == 1 and "2 of 2 runs failed" in again.stderr
@@ -134,7 +142,7 @@ def test_a_run_that_takes_too_long_fails(project: Path) -> None:
 @pytest.mark.slow
 def test_max_failures_stops_the_sweep(project: Path) -> None:
     done = sweep(
-        project, "model=raises", "seed=range(1,9)", "train.epochs=1", "hydra.sweeper.max_failures=2",
+        project, "model=raises", "seed=range(1,9)", "train.epochs=1", "hydra.launcher.max_failures=2",
         "hydra.launcher.processes=1",
     )  # fmt: skip
     assert done.returncode == 1
@@ -166,14 +174,41 @@ def test_what_is_done_is_not_repeated_and_stale_is_on_request(project: Path) -> 
     assert "4 missing; 4 to run" in sweep(project, *arguments).stdout
     before = metrics(project / "outputs")
     assert "4 done; 0 to run" in sweep(project, *arguments).stdout
-    with (project / "weightnet" / "streams.py").open("a") as file:
-        file.write("# other code\n")
-    assert "4 stale; 0 to run" in sweep(project, *arguments).stdout
+    streams = project / "weightnet" / "net" / "streams.py"
+    streams.write_text(streams.read_text() + "# other code\n")
+    assert "4 done; 0 to run" in sweep(project, *arguments).stdout  # a comment is none
+    streams.write_text(streams.read_text().replace("bound = 1 / math.sqrt(fan_in)", "bound = 1.0 / math.sqrt(fan_in)"))
+    stale = sweep(project, *arguments).stdout
+    assert "4 stale; 0 to run" in stale and "  4 stale: net.streams.initial changed\n" in stale
     again = sweep(project, *arguments, "hydra.sweeper.rerun=stale")
     assert "4 stale; 4 to run" in again.stdout and again.returncode == 0, again.stderr
     assert metrics(project / "outputs") == before
     assert len(list((project / "outputs" / "runs" / ".old").iterdir())) == 4
     assert "4 done; 0 to run" in sweep(project, *arguments, "hydra.sweeper.rerun=none").stdout
+
+
+@pytest.mark.slow
+def test_an_edit_of_the_pool_feedback_makes_pool_and_its_controls_stale(project: Path) -> None:
+    arguments = ("model=baseline,pool,shuffled,bias_lr,projection", "train.epochs=2")
+    assert sweep(project, *arguments).returncode == 0
+    before = metrics(project / "outputs")
+    feedback = project / "weightnet" / "net" / "feedback.py"
+    feedback.write_text(feedback.read_text().replace("value=1.0)", "value=1.00 * 1.0)"))
+    shown = sweep(project, *arguments).stdout
+    assert "5 runs: 2 done, 3 stale; 0 to run" in shown and "3 stale: net.feedback.PoolFeedback changed" in shown
+    verified = sweep(project, *arguments, "hydra.sweeper.rerun=verify")
+    assert verified.returncode == 0, verified.stderr
+    assert "3 of 3 replays agree, bit for bit" in verified.stdout and "5 runs: 5 done" in verified.stdout
+    assert metrics(project / "outputs") == before and "5 done; 0 to run" in sweep(project, *arguments).stdout
+
+    feedback.write_text(feedback.read_text().replace("value=1.00 * 1.0)", "value=1.5)"))
+    differing = sweep(project, *arguments, "hydra.sweeper.rerun=verify")
+    assert differing.returncode == 1 and "0 of 3 replays agree" in differing.stdout
+    assert "3 runs stay stale, their numbers differ here:" in differing.stderr
+    assert re.search(r"pool-dx26-m31-n25-s1-\w{8}: metrics.csv, epoch 1: train_loss was [\d.]+, now", differing.stderr)
+    assert "2 done, 3 stale; 0 to run" in sweep(project, *arguments).stdout
+    refused = sweep(project, *arguments, "hydra.sweeper.rerun=verify", "hydra/launcher=joblib")
+    assert refused.returncode == 2 and "rerun=verify: takes hydra/launcher=local" in refused.stderr
 
 
 @pytest.mark.slow

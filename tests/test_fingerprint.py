@@ -1,0 +1,150 @@
+"""What a run's numbers come from: in copies of the package, edited and looked at by a process of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from conftest import CONTROLS, ROOT, expand
+
+from weightnet.config import Config
+from weightnet.fingerprint import Origin, data_hash, origins
+from weightnet.registry import BIAS_RATES, FEEDBACKS, KINDS, READERS, SCALES, locate
+
+LOOK = """
+import json, sys
+from dataclasses import asdict
+from weightnet.config import build
+from weightnet.fingerprint import origins
+configs = [build(plain) for plain in json.load(sys.stdin)]
+print(json.dumps([asdict(origin) for origin in origins(configs)]))
+assert "torch" not in sys.modules
+"""
+MODELS = ("baseline", "pool", "rmp", "projection", "ones", *CONTROLS)
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return a copy of the package, to be edited."""
+    shutil.copytree(ROOT / "weightnet", tmp_path / "weightnet", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "weightnet"
+
+
+@pytest.fixture
+def look(package: Path) -> Callable[[], dict[str, Origin]]:
+    """Return a function that gives the origin of a run of each model by the package as it is then."""
+    configs = expand(["dataset=digits", f"model={','.join(MODELS)}", "device=cpu"])
+    plain = json.dumps([asdict(config) for config in configs])
+
+    def origin_of_each() -> dict[str, Origin]:
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK], cwd=package.parent, input=plain, capture_output=True, text=True, check=True
+        )
+        return dict(zip(MODELS, (Origin(**made) for made in json.loads(done.stdout)), strict=True))
+
+    return origin_of_each
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def stale(before: dict[str, Origin], after: dict[str, Origin]) -> dict[str, str]:
+    return {model: why for model in before if (why := before[model].difference(after[model]))}
+
+
+def test_comments_docstrings_and_formatting_are_no_code(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
+    before = look()
+    edit(package / "net" / "streams.py", "    bound = 1 / math", "    # why\n    bound = 1  /  math")
+    edit(package / "net" / "model.py", '"""Two convolutions and two linear layers', '"""Other words')
+    edit(
+        package / "net" / "feedback.py",
+        "        super().__init__(dx)\n",
+        "        super().__init__(\n            dx,\n        )\n",
+    )
+    assert stale(before, look()) == {}
+
+
+def test_new_definitions_and_other_rooms_are_no_code_of_these_runs(
+    package: Path, look: Callable[[], dict[str, Origin]]
+) -> None:
+    before = look()
+    with (package / "net" / "feedback.py").open("a") as file:
+        file.write(
+            "\n\nclass MeanFeedback(Feedback):\n    def forward(self, a, b):\n        return a.mean(0)[: self.dx]\n"
+        )
+    edit(package / "registry.py", "FEEDBACKS = {", 'FEEDBACKS = {\n    "mean": f"{_FEEDBACK}:MeanFeedback",')
+    edit(package / "config.py", "    log_interval: int", "    extra: int = 3\n    log_interval: int")
+    edit(package / "experiment.py", "trim_threshold, 1 << 30", "trim_threshold, 1 << 29")
+    edit(package / "runs" / "job.py", "def run(", "def other() -> None: ...\n\n\ndef run(")
+    edit(package / "resolve.py", "RULES = (", "MORE = 1\nRULES = (")
+    assert stale(before, look()) == {}
+
+
+def test_an_edit_makes_those_stale_that_reach_it(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
+    before = look()
+    edit(package / "net" / "feedback.py", "value=1.0)", "value=2.0)")
+    after = look()
+    assert stale(before, after) == dict.fromkeys(("pool", *CONTROLS), "net.feedback.PoolFeedback changed")
+
+    edit(package / "net" / "projection.py", "bound = gain * math.sqrt(3 / dx)", "bound = gain * math.sqrt(4 / dx)")
+    last, before, after = before, after, look()
+    assert stale(before, after) == {"rmp": "net.projection._draw_dense changed"}
+
+    edit(package / "geometry.py", "return convolved(side) // 2", "return -(-convolved(side) // 2)")
+    before, after = after, look()
+    assert stale(before, after) == dict.fromkeys(MODELS, "geometry.pooled_side changed")
+    assert stale(last, after)["pool"] == "geometry.pooled_side, net.feedback.PoolFeedback changed"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (
+            "from torch.nn import functional\n",
+            "from torch.nn.functional import __name__ as functional\n",
+            "PoolFeedback",
+        ),
+        ("\n\nclass Feedback(", "\n\ntorch.set_flush_denormal(True)\n\n\nclass Feedback(", "(statements)"),
+    ],
+)
+def test_imports_and_statements_are_code(
+    package: Path, look: Callable[[], dict[str, Origin]], old: str, new: str, why: str
+) -> None:
+    before = look()
+    edit(package / "net" / "feedback.py", old, new)
+    assert why in stale(before, look())["pool"]
+
+
+def test_every_name_means_something() -> None:
+    for table in (BIAS_RATES, FEEDBACKS, KINDS, READERS, SCALES):
+        assert all(locate(target) for target in table.values())
+
+
+def test_the_data_are_the_content_of_their_files(tmp_path: Path, make_config: Callable[..., Config]) -> None:
+    dataset = replace(make_config().dataset, name="mine", files=None)
+    root = str(tmp_path)
+    assert data_hash(dataset, root) is None  # not there: unknown
+    (tmp_path / "mine.pt").write_bytes(b"one")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "more").write_bytes(b"two")
+    first = data_hash(dataset, root)
+    (tmp_path / "other.pt").write_bytes(b"other")
+    assert data_hash(dataset, root) == first
+    shutil.copytree(tmp_path, tmp_path.parent / "moved")
+    assert data_hash(dataset, str(tmp_path.parent / "moved")) == first  # wherever they lie, whenever they were written
+    (tmp_path / "mine" / "more").write_bytes(b"2wo")
+    assert data_hash(dataset, root) not in (None, first)
+    assert data_hash(replace(dataset, files=["mine.*"]), root) not in (None, first, data_hash(dataset, root))
+
+
+def test_the_real_data_have_a_hash(real_data: Path) -> None:
+    for config, expected in zip(expand(["dataset=mnist,cifar"]), ("mnist", "cifar"), strict=True):
+        (origin,) = origins([replace(config, data_root=str(real_data))])
+        assert config.dataset.name == expected and origin.data
