@@ -8,12 +8,9 @@ from weightnet.config import Config
 from weightnet.identity import canonical
 
 MODEL_LABELS = {
-    "baseline": "without feedback",
-    "rmp": "random projection",
-    "wide": "without feedback, wide",
-    "fixed_noise": "fixed noise",
-    "bias_lr": "bias learning rate",
-}
+    "baseline": "without feedback", "rmp": "random projection", "wide": "without feedback, wide",
+    "fixed_noise": "fixed noise", "bias_lr": "bias learning rate",
+}  # fmt: skip
 
 _FOLLOWS_DATASET = ("dataset.shape", "dataset.mean", "dataset.std", "dataset.channels")
 
@@ -38,20 +35,16 @@ def name_arms(configs: Sequence[Config]) -> list[Arm]:
 def _label(form: dict[str, Any], forms: list[dict[str, Any]]) -> str:
     same_model = [other for other in forms if other["model.name"] == form["model.name"]]
     differing = [key for key in form if any(other.get(key) != form[key] for other in same_model)]
-    parts = [
-        f"{key.rpartition('.')[2] if key != 'dataset.name' else 'dataset'}={form[key]}"
-        for key in differing
-        if key not in ("seed", *_FOLLOWS_DATASET)
-    ]
+    names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in differing}
+    parts = [f"{names[key]}={form[key]}" for key in differing if key not in ("seed", *_FOLLOWS_DATASET)]
     return ", ".join([MODEL_LABELS.get(form["model.name"], form["model.name"]), *parts])
 
 
 def _colour(form: dict[str, Any]) -> str:
     """Return the model's name; a projection of the kind `dense` is `rmp`, whichever way it was asked for."""
-    name, kind = form["model.name"], form.get("model.kind")
-    if name != "projection" or kind == "sparse":
-        return str(name)
-    return "rmp" if kind == "dense" else f"projection {kind}"
+    name, kind = str(form["model.name"]), form.get("model.kind")
+    colours = {"dense": "rmp", "sparse": "projection"}
+    return colours.get(str(kind), f"projection {kind}") if name == "projection" else name
 
 
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -33,8 +33,7 @@ class DrawFigures(Callback):
         overrides = [part for part in config.hydra.overrides.task if part.partition("=")[0] not in own]
         drawn = 0
         with plainly():
-            loaded = load_runs(config.outputs)
-            report_skipped(loaded)
+            loaded = report_skipped(load_runs(config.outputs))
             for name in self.names:
                 try:
                     draw(gather(name, overrides, loaded=loaded, every_seed=False))

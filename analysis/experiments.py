@@ -10,6 +10,8 @@ from weightnet.identity import arm
 from weightnet.sweep.compose import CONF, composer
 from weightnet.sweep.plan import make_plan
 
+_SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")
+
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
@@ -26,20 +28,13 @@ class Experiment:
 
 def experiment_names() -> list[str]:
     """Return the experiments that are one figure."""
-    names = []
-    for path in sorted((CONF / "experiment").glob("*.yaml")):
-        callbacks = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"].get("callbacks", {})
-        if callbacks.get("figures", {}).get("names") == [path.stem]:
-            names.append(path.stem)
-    return names
+    paths = sorted((CONF / "experiment").glob("*.yaml"))
+    hydra = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"] for path in paths}
+    return [name for name in hydra if hydra[name].get("callbacks", {}).get("figures", {}).get("names") == [name]]
 
 
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
-    """Compose an experiment.
-
-    Args:
-        name: of a file in conf/experiment.
-        overrides: of its keys, as on the command line of run.py.
+    """Compose the experiment of this file in conf/experiment, with overrides as on the command line of run.py.
 
     Raises:
         UserError: a value is impossible.
@@ -57,6 +52,3 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
         datasets=list(dict.fromkeys(config.dataset.name for config in configs)),
         seeds={config.seed for config in configs},
     )
-
-
-_SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")

@@ -1,9 +1,9 @@
 """Run folders -> tidy data frames."""
 
 import sys
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from weightnet.runs.record import Record, read_record
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
 
-RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host", "versions"]
+RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
 
-FEEDBACK = {"me_norm": "norm", "me_change": "change"}
-"""Our names of the columns of feedback.csv."""
+_Read = tuple[RunFolder, Record, Config, list[dict[str, float]]]
+"""One run's files; of each epoch the columns of metrics.csv, `me_norm` and `me_change`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +34,38 @@ class Runs:
     runs: pd.DataFrame
     """One row a run: `run`, `path`, `status` (its state, but a stale run is `done`), `why` (what makes it stale, or the
     last line of its error), `origin`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
-    metrics, and `age`, seconds since the last write."""
+    metrics, `accuracy` (on the test set, in %), and `age`, seconds since the last write."""
     epochs: pd.DataFrame
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
-    (of feedback.csv), and those of `runs` but its metrics."""
+    (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
     skipped: list[str]
     """The folders that could not be read, and why: they are in neither frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """One run's files."""
-
-    folder: RunFolder
-    record: Record
-    config: Config
-    curve: list[dict[str, float]]
-    """An epoch each: the columns of metrics.csv, `me_norm` and `me_change`."""
 
 
 def load_runs(outputs: str | Path) -> Runs:
     """Read every run folder below `<outputs>/runs`; name those that are broken or half-written."""
     found, skipped = [], []
-    folders = sorted(path for path in (Path(outputs) / "runs").glob("*") if path.is_dir())
-    for folder in folders:
-        if folder.name.startswith("."):
-            continue
+    for folder in sorted(path for path in (Path(outputs) / "runs").glob("[!.]*") if path.is_dir()):
         try:
             found.append(_read_run(folder))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            skipped.append(f"{folder}: {reason}")
-    now = origins(run.config for run in found)
-    rows = [_row(run, origin) | _last(run.curve) for run, origin in zip(found, now, strict=True)]
-    empty = ["run", "path", "status", "why", "origin", *RECORD, *METRICS]
-    runs = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*empty, "age"])
-    curves = [{"run": run.folder.path.name, **epoch} for run in found for epoch in run.curve]
-    points = pd.DataFrame(curves, columns=["run", *METRICS, *FEEDBACK]).astype({"epoch": int, "step": int})
-    epochs = points.merge(runs.drop(columns=list(METRICS)), on="run")
+            skipped.append(f"{folder}: {' '.join(str(error).split()) or type(error).__name__}")
+    now = origins(config for _, _, config, _ in found)
+    rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
+    empty = ["run", "path", "status", "why", "origin", *RECORD, *METRICS, "age"]
+    runs = pd.DataFrame(rows, columns=None if rows else empty)
+    curves = [{"run": run.path.name, **epoch} for run, _, _, curve in found for epoch in curve]
+    points = pd.DataFrame(curves, columns=["run", *METRICS, "me_norm", "me_change"])
+    runs["accuracy"], points["accuracy"] = (100 * frame["test_accuracy"].astype(float) for frame in (runs, points))
+    epochs = points.astype({"epoch": int, "step": int}).merge(runs.drop(columns=[*METRICS, "accuracy"]), on="run")
     return Runs(Path(outputs), runs, epochs, skipped)
 
 
-def report_skipped(loaded: Runs) -> None:
-    """Name on stderr the folders that could not be read."""
+def report_skipped(loaded: Runs) -> Runs:
+    """Name on stderr the folders that could not be read; return what was given."""
     for line in loaded.skipped:
         print(f"skipped {line}", file=sys.stderr)
+    return loaded
 
 
 def refuse_mixture(runs: pd.DataFrame) -> None:
@@ -124,46 +111,38 @@ def _runs(count: int) -> str:
 
 def _read_run(folder: Path) -> _Read:
     """Return a run's files; raise whatever is wrong with them."""
-    for name in ("run.json", "config.yaml", "metrics.csv"):
-        if not (folder / name).exists():
-            raise ValueError(f"no {name}")
+    if missing := [name for name in ("run.json", "config.yaml", "metrics.csv") if not (folder / name).exists()]:
+        raise ValueError(f"no {missing[0]}")
     record = read_record(folder / "run.json")
     plain = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
     if not isinstance(plain, dict):
         raise ValueError("config.yaml is not a mapping")
-    config = build(plain)
-    run = RunFolder(folder)
+    config, run = build(plain), RunFolder(folder)
     curve = run.metrics()
     if [epoch["epoch"] for epoch in curve] != list(range(1, len(curve) + 1)):
         raise ValueError("metrics.csv does not have every epoch once")
     if record.status == "done" and len(curve) != config.train.epochs:
         raise ValueError(f"done, but metrics.csv has {len(curve)} of {config.train.epochs} epochs")
-    feedback = {row["epoch"]: row for row in run.table("feedback.csv", ("epoch", *FEEDBACK.values()))}
-    for epoch in curve:
-        if epoch["epoch"] in feedback:
-            epoch |= {ours: feedback[epoch["epoch"]][theirs] for ours, theirs in FEEDBACK.items()}
-    return _Read(run, record, config, curve)
+    rows = run.table("feedback.csv", ("epoch", "norm", "change"))
+    feedback = {row["epoch"]: {"me_norm": row["norm"], "me_change": row["change"]} for row in rows}
+    return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]
 
 
-def _row(run: _Read, now: Origin) -> dict[str, Any]:
-    """Return a run's columns, its last metrics apart; `now` is what it would be made with now."""
-    record, path, state = run.record, run.folder.path, run.folder.state_of(run.record, now)
-    newest = max((path / name).stat().st_mtime for name in ("run.json", "metrics.csv"))
+def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, float]], now: Origin) -> dict[str, Any]:
+    """Return a run's columns; `now` is what it would be made with now."""
+    state, last = run.state_of(record, now), curve[-1] if curve else {}
     return {
-        "run": path.name,
-        "path": str(path),
+        "run": run.path.name,
+        "path": str(run.path),
         "status": str(State.DONE if state.state == State.STALE else state.state),
         "why": state.why,
         "origin": record.origin(),
-        **{field: getattr(record, field) for field in RECORD if field != "versions"},
+        **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
-        **flat(asdict(run.config)),
-        "age": datetime.now(UTC).timestamp() - newest,
+        **flat(asdict(config)),
+        "age": time.time() - max((run.path / name).stat().st_mtime for name in ("run.json", "metrics.csv")),
+        **{column: last.get(column) for column in METRICS},
+        "epoch": len(curve),
+        "step": int(last["step"]) if curve else None,
+        "seconds": sum((epoch["seconds"] for epoch in curve), 0.0),
     }
-
-
-def _last(curve: list[dict[str, float]]) -> dict[str, Any]:
-    if not curve:
-        return {**dict.fromkeys(METRICS), "epoch": 0, "seconds": 0.0}
-    last = {column: curve[-1][column] for column in METRICS}
-    return {**last, "epoch": len(curve), "step": int(last["step"]), "seconds": sum(row["seconds"] for row in curve)}

@@ -1,4 +1,4 @@
-"""Drawing. Functions take estimates and intervals, never raw runs, and draw on the axes they are given."""
+"""Drawing. Functions take estimates and intervals, never raw runs, and draw on the axes they are given, or new ones."""
 
 from collections.abc import Mapping
 
@@ -9,50 +9,28 @@ from matplotlib.figure import Figure
 
 Colour = tuple[float, float, float]
 
-KEYS = (
-    "baseline", "pool", "rmp", "projection", "constant", "foreign", "ones", "noise", "fixed_noise", "shuffled",
-    "bias_lr", "wide", "projection kron", "projection srht", "projection countsketch",
-)  # fmt: skip
-COLOURS: dict[str, Colour] = dict(
-    zip(
-        KEYS,
-        [*sns.color_palette("colorblind"), (0.25, 0.25, 0.25), (0.0, 0.45, 0.35), (0.4, 0.25, 0.1), (0.45, 0.2, 0.55),
-         (0.5, 0.5, 0.0)],
-        strict=True,
-    )
-)  # fmt: skip
+KEYS = ("baseline", "pool", "rmp", "projection", "constant", "foreign", "ones", "noise", "fixed_noise", "shuffled")
+COLOURS: dict[str, Colour] = {
+    **dict(zip(KEYS, sns.color_palette("colorblind"), strict=True)),
+    "bias_lr": (0.25, 0.25, 0.25), "wide": (0.0, 0.45, 0.35), "projection kron": (0.4, 0.25, 0.1),
+    "projection srht": (0.45, 0.2, 0.55), "projection countsketch": (0.5, 0.5, 0.0),
+}  # fmt: skip
 """The same model has the same colour in every figure; seaborn's colour-blind palette, then others."""
 
 
 def palette(labels: Mapping[str, str]) -> dict[str, Colour]:
     """Return a colour for each label; `labels` maps it to a key of `COLOURS`, whose colour goes to its first label."""
+    unused: dict[str, Colour | None] = {**COLOURS}
     spare = iter(sns.color_palette("husl", len(labels)))
-    used: set[str] = set()
-    colours = {}
-    for label, model in labels.items():
-        colours[label] = COLOURS[model] if model in COLOURS and model not in used else next(spare)
-        used.add(model)
-    return colours
+    return {label: unused.pop(model, None) or next(spare) for label, model in labels.items()}
 
 
 def learning_curves(
-    summary: pd.DataFrame,
-    *,
-    x: str,
-    y: str,
-    hue: str,
-    colours: Mapping[str, Colour],
-    ax: Axes | None = None,
+    summary: pd.DataFrame, *, x: str, y: str, hue: str, colours: Mapping[str, Colour], ax: Axes | None = None
 ) -> Axes:
-    """Draw one line a `hue`, with the band from `low` to `high` where there is one.
+    """Draw one line a label (column `hue`), with the band from `low` to `high` where there is one.
 
-    Args:
-        summary: tidy, one row a point, with columns `x`, `y`, `hue`, `low`, `high`.
-        x: column of the horizontal axis.
-        y: column of the estimate.
-        hue: column of the line's label.
-        colours: of the labels.
-        ax: drawn on; a new figure's if not given.
+    `summary` has one row a point, with columns `x`, `y` (the estimate), `hue`, `low`, `high`.
     """
     ax = ax or Figure().subplots()
     sns.lineplot(
@@ -77,18 +55,13 @@ def seed_points(
 ) -> Axes:
     """Draw every observation, and the mean with its interval, a row a label; the first label is on top.
 
-    Args:
-        points: tidy, one row an observation, with columns `x` and `y`.
-        summary: one row a label, with columns `y`, `mean`, `low`, `high`.
-        x: column of the observations.
-        y: column of the label.
-        colours: of the labels.
-        ax: drawn on; a new figure's if not given.
+    `points` has one row an observation, with columns `x` and `y` (the label); `summary` one row a label, with columns
+    `y`, `mean`, `low`, `high`.
     """
     ax = ax or Figure().subplots()
-    places = {label: place for place, label in enumerate(summary[y])}
-    for label, observations in points.groupby(y, sort=False):
-        ax.plot(observations[x], [places[label] + 0.2] * len(observations), "|", color=colours[str(label)], alpha=0.8)
+    for place, label in enumerate(summary[y]):
+        observations = points.loc[points[y] == label, x]
+        ax.plot(observations, [place + 0.2] * len(observations), "|", color=colours[label], alpha=0.8)
     _intervals(summary, y=y, estimate="mean", colours=colours, ax=ax)
     return ax
 
@@ -98,12 +71,7 @@ def differences(
 ) -> Axes:
     """Draw each arm's difference from the reference with its interval and verdict, and the band of the margin.
 
-    Args:
-        table: as `analysis.stats.compare` returns it.
-        y: column of the label.
-        margin: half the width of the band.
-        colours: of the labels.
-        ax: drawn on; a new figure's if not given.
+    `table` is as `analysis.stats.compare` returns it, with the label in column `y`; the margin is half the band.
     """
     ax = ax or Figure().subplots()
     ax.axvspan(-margin, margin, color="0.9", zorder=0)
@@ -126,17 +94,12 @@ def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[s
 
 
 def heat_map(table: pd.DataFrame, *, rows: str, columns: str, value: str, ax: Axes | None = None) -> Axes:
-    """Draw `value` over two columns as shades with the number in each cell; cells without a row stay empty.
+    """Draw column `value` as shades over the columns `rows` (upright) and `columns`, with the number in each cell.
 
-    Args:
-        table: tidy, with columns `rows`, `columns`, `value`; values of the same cell are averaged.
-        rows: column of the vertical axis.
-        columns: column of the horizontal axis.
-        value: column of the shade.
-        ax: drawn on; a new figure's if not given.
+    Values of the same cell are averaged; cells without a row stay empty.
     """
     ax = ax or Figure().subplots()
-    grid = table.pivot_table(index=rows, columns=columns, values=value, aggfunc="mean")
-    sns.heatmap(grid, annot=True, fmt=".2f", cmap="cividis", annot_kws={"size": 7}, ax=ax, square=False)
+    grid = table.pivot_table(index=rows, columns=columns, values=value)
+    sns.heatmap(grid, annot=True, fmt=".2f", cmap="cividis", annot_kws={"size": 7}, ax=ax)
     ax.tick_params(axis="y", rotation=0)
     return ax

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import StrictUndefined, Template
 from markupsafe import Markup
 
 from analysis.figures import figures_of, image
@@ -19,8 +19,9 @@ from weightnet.runs.folder import write_whole
 
 RUN_COLUMNS = {
     "run": "run", "status": "state", "model.name": "model", "seed": "seed", "epoch": "epochs",
-    "test_accuracy": "accuracy", "test_loss": "test loss", "parameters": "parameters", "seconds": "seconds",
+    "accuracy": "accuracy", "test_loss": "test loss", "parameters": "parameters", "seconds": "seconds",
 }  # fmt: skip
+FORMATS = {"accuracy": "{:.2f}".format, "test loss": "{:.4f}".format, "seconds": "{:.0f}".format}
 
 
 def write_report(studies: Sequence[Study]) -> Path:
@@ -29,12 +30,9 @@ def write_report(studies: Sequence[Study]) -> Path:
     They share outputs, overrides and margin.
     """
     names, first = [study.experiment.name for study in studies], studies[0]
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(files("analysis").joinpath("report.html").read_text(encoding="utf-8"))
-    page = template.render(
-        sections=[_section(study) for study in studies], names=", ".join(names), margin=f"{first.margin:g}"
-    )
+    text = files("analysis").joinpath("report.html").read_text(encoding="utf-8")
+    template = Template(text, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = template.render(sections=map(_section, studies), names=", ".join(names), margin=f"{first.margin:g}")
     path = first.outputs / f"report-{'-'.join([*names, *first.overrides])}.html".replace("/", "_")
     write_whole(path, page.encode())
     return path
@@ -42,12 +40,10 @@ def write_report(studies: Sequence[Study]) -> Path:
 
 def _section(study: Study) -> dict[str, Any]:
     runs, name, overrides = study.runs, study.experiment.name, study.overrides
-    pictures = [
-        base64.b64encode(image(figure, "svg", list(runs["run"]))).decode() for figure, _ in figures_of(study).values()
-    ]
+    pictures = [image(figure, "svg", list(runs["run"])) for figure, _ in figures_of(study).values()]
     done = runs[runs["status"] == "done"]
-    versions = [f"{column.removeprefix('version.')} {_values(runs, column)}"
-                for column in runs.columns if column.startswith("version.")]  # fmt: skip
+    packages = [column.removeprefix("version.") for column in runs.columns if column.startswith("version.")]
+    versions = [f"{package} {_values(runs, f'version.{package}')}" for package in packages]
     comparison = [] if study.reference == "baseline" else [f"--reference={study.reference}"]
     comparison += [] if study.margin == MARGIN else [f"--margin={study.margin:g}"]
     compared = study.differences if study.differences is not None else pd.DataFrame()
@@ -55,7 +51,7 @@ def _section(study: Study) -> dict[str, Any]:
         "name": name,
         "verdicts": [sentence(row, study.margin) for _, row in compared.iterrows()],
         "interval": interval_name(list(compared["n"])) if len(compared) else "",
-        "pictures": pictures,
+        "pictures": [base64.b64encode(picture).decode() for picture in pictures],
         "accuracy": _table(printable(accuracy_table(runs))),
         "differences": _table(printable(compared)) if len(compared) else None,
         "commands": [
@@ -69,7 +65,7 @@ def _section(study: Study) -> dict[str, Any]:
             f"{done['seconds'].sum() / 3600:.2f} hours of training, "
             f"{runs['started'].min()} to {runs['finished'].dropna().max()}",
         ],
-        "runs": _table(_runs(runs), sortable=True),
+        "runs": _table(runs[list(RUN_COLUMNS)].rename(columns=RUN_COLUMNS), classes="sortable", formatters=FORMATS),
     }
 
 
@@ -77,19 +73,17 @@ def sentence(row: pd.Series, margin: float) -> str:
     """Return the verdict of a row of `analysis.tables.difference_table`, made with this margin, in words."""
     difference, low, high, n = (row[key] for key in ("difference", "low", "high", "n"))
     reference = f"'{row['reference']}'"
+    more = f" (needs about {row['seeds']:.0f} more seeds)" if pd.notna(row["seeds"]) else ""
     words = {
         "better": f"better than {reference}",
         "worse": f"worse than {reference}",
         "equivalent": f"equivalent to {reference} within {margin:g} points",
-        "undecided": f"undecided against {reference}",
+        "undecided": f"undecided against {reference}{more}",
     }[row["verdict"]]
-    if row["verdict"] == "undecided" and pd.notna(row["seeds"]):
-        words += f" (needs about {row['seeds']:.0f} more seeds)"
     interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
-    pairs = f"n = {n} pair{'s' if n > 1 else ''}"
-    confounds = row["confounds"]
-    warning = f"; they also differ in {confounds}" if confounds else ""
-    return f"{row['dataset']}, {row['label']}: {words}; {difference:+.3f} points{interval}, {pairs}{warning}"
+    warning = f"; they also differ in {row['confounds']}" if row["confounds"] else ""
+    numbers = f"{difference:+.3f} points{interval}, n = {n} pair{'s' if n > 1 else ''}"
+    return f"{row['dataset']}, {row['label']}: {words}; {numbers}{warning}"
 
 
 def _seeds(study: Study) -> list[str]:
@@ -105,14 +99,5 @@ def _values(runs: pd.DataFrame, column: str) -> str:
     return ", ".join(map(str, runs[column].dropna().unique()))
 
 
-def _runs(runs: pd.DataFrame) -> pd.DataFrame:
-    table = runs[list(RUN_COLUMNS)].rename(columns=RUN_COLUMNS)
-    return table.assign(
-        accuracy=[f"{100 * value:.2f}" for value in table["accuracy"]],
-        **{"test loss": [f"{value:.4f}" for value in table["test loss"]]},
-        seconds=[f"{value:.0f}" for value in table["seconds"]],
-    )
-
-
-def _table(table: pd.DataFrame, *, sortable: bool = False) -> Markup:
-    return Markup(table.to_html(index=False, border=0, classes="sortable" if sortable else None))
+def _table(table: pd.DataFrame, **options: Any) -> Markup:
+    return Markup(table.to_html(index=False, border=0, **options))

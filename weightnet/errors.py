@@ -2,17 +2,11 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can mend before anything runs: shown as a plain line, exit status 2.
-
-    The message says what is wrong and what would be right.
-    """
+    """A mistake that the user can mend before anything runs, in a line: what is wrong, what is right; exit status 2."""
 
 
 class RunFailed(Exception):
-    """One run or several ended early: shown as a plain line, exit status 1.
-
-    The message says what happened and how to go on.
-    """
+    """One run or several ended early, in a plain line: what happened, how to go on; exit status 1."""
 
 
 class Held(Exception):

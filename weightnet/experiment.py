@@ -10,8 +10,8 @@ import json
 import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
+import timeit
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,20 +25,17 @@ from weightnet.net.epoch import METRICS, EpochResult
 from weightnet.resolve import resolve
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from weightnet.net.data import Dataset
+    from weightnet.net.training import OnStep
 
 __all__ = [
     "GROUPS", "METRICS", "PRELOAD", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name",
     "facts", "origins", "prepare", "probe", "resolve", "run_folder", "run_id", "shape", "signature", "work",
 ]  # fmt: skip
 
-PRELOAD = ("weightnet.net.training", "torchvision.datasets")
-"""What executing a run imports, and takes seconds."""
+PRELOAD = ("weightnet.net.training", "torchvision.datasets")  # what executing a run imports, and takes seconds
 
-GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
-"""Group of configs -> the key that holds the name of its choice."""
+GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
 
 
 def facts(config: Config) -> dict[str, Any]:
@@ -47,10 +44,8 @@ def facts(config: Config) -> dict[str, Any]:
     `parameters` (a number), `dx` and `dw` (how many numbers are fed back, and how many of them are made of weights),
     `map` (bytes of its random map), `note` (what is worth a warning, or None).
     """
-    return {
-        "parameters": parameter_count(config), "dx": fed_back(config), "dw": carried(config),
-        "map": map_bytes(config), "note": dropped(config),
-    }  # fmt: skip
+    known = {"parameters": parameter_count, "dx": fed_back, "dw": carried, "map": map_bytes, "note": dropped}
+    return {name: of(config) for name, of in known.items()}
 
 
 def device_name(config: Config) -> str:
@@ -66,11 +61,7 @@ class Training:
     """A run that is being executed: data, network and optimiser."""
 
     def __init__(self, config: Config) -> None:
-        """Load the data and build the network of a resolved config.
-
-        Raises:
-            UserError: the data set is not to be had.
-        """
+        """Load the data, or raise a UserError if they are not to be had; build the network of a resolved config."""
         prepare(config)
         from weightnet.net.model import WeightNet
         from weightnet.net.training import build_optimizer
@@ -85,12 +76,12 @@ class Training:
         """Steps of the whole run."""
         return self.config.train.epochs * -(-len(self.data.train) // self.config.train.batch_size)
 
-    def epochs(self, *, done: int, on_step: "Callable[[int, Tensor], None] | None" = None) -> Iterator[EpochResult]:
+    def epochs(self, *, done: int, on_step: "OnStep | None" = None) -> Iterator[EpochResult]:
         """Train from epoch `done` + 1 to the last, and yield each epoch's result."""
         from weightnet.net.training import fit
 
-        train, seed = self.config.train, self.config.seed
-        return fit(self.model, self.optimizer, self.data, train, seed=seed, done=done, on_step=on_step)
+        config = self.config
+        return fit(self.model, self.optimizer, self.data, config.train, seed=config.seed, done=done, on_step=on_step)
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs, besides the number of epochs done."""
@@ -131,8 +122,8 @@ def _load(dataset: str, root: str, subset: int | None, device: str) -> "Dataset"
     return load(DatasetConfig(**json.loads(dataset)), Path(root), subset=subset, device=device)
 
 
-LARGE_MAP = 100e6
-"""Bytes of a random map that a probe does not draw (for CIFAR-10, 5 s and 1.58 GB): it times reading a part of it."""
+LARGE_MAP = 100e6  # bytes of a random map that a probe does not draw (for CIFAR-10, 5 s and 1.58 GB)
+READ_RATE = 20e9  # bytes of such a map that a core reads in a second, each number once a step: 16e9 to 29e9
 
 
 def probe(config: Config, *, steps: int = 8) -> float:
@@ -146,42 +137,18 @@ def probe(config: Config, *, steps: int = 8) -> float:
 
     map_seconds = 0.0
     if map_bytes(config) > LARGE_MAP:
-        map_seconds = _read_seconds() * map_bytes(config) / LARGE_MAP
+        map_seconds = map_bytes(config) / READ_RATE
         config = replace(config, model=replace(config.model, kind="sparse"))
-    dataset, train = config.dataset, config.train
+    train, (examples, test_examples) = config.train, config.dataset.examples
     model = WeightNet(config).to(config.device)
     optimizer = build_optimizer(model, train)
-    generator = torch.Generator().manual_seed(0)
-
-    def batch(size: int) -> Split:
-        images = torch.randn(size, *dataset.shape, generator=generator)
-        return Split(
-            images.to(config.device, memory_format=torch.channels_last),
-            torch.zeros(size, dtype=torch.int64, device=config.device),
-        )
-
-    training, test = batch(train.batch_size), batch(min(train.test_batch_size, dataset.examples[1]))
+    size, test_size = train.batch_size, min(train.test_batch_size, test_examples)
+    count = max(size, test_size)
+    images = torch.randn(count, *config.dataset.shape, generator=torch.Generator().manual_seed(0))
+    images = images.to(config.device, memory_format=torch.channels_last)
+    labels = torch.zeros(count, dtype=torch.int64, device=config.device)
+    batch, test = (images[:size], labels[:size]), Split(images[:test_size], labels[:test_size])
     # .item() waits for the device
-    step = _median_seconds(lambda: train_step(model, optimizer, training.images, training.labels).item(), steps)
-    start = time.perf_counter()
-    evaluate(model, test, len(test))
-    evaluation = (time.perf_counter() - start) * dataset.examples[1] / len(test)
-    examples = train.subset or dataset.examples[0]
-    return (step + map_seconds) * examples / train.batch_size + evaluation
-
-
-def _read_seconds() -> float:
-    """Return the seconds that a dense map of `LARGE_MAP` bytes takes: it reads each number once."""
-    import torch
-
-    part, vector = torch.ones(64, int(LARGE_MAP) // 256), torch.ones(int(LARGE_MAP) // 256)
-    return _median_seconds(lambda: torch.mv(part, vector), 5)
-
-
-def _median_seconds(step: Callable[[], object], count: int) -> float:
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    times = timeit.repeat(lambda: train_step(model, optimizer, *batch).item(), number=1, repeat=steps)
+    evaluation = timeit.timeit(lambda: evaluate(model, test, len(test)), number=1) * test_examples / len(test)
+    return (statistics.median(times) + map_seconds) * (train.subset or examples) / size + evaluation

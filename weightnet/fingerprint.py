@@ -13,7 +13,7 @@ import ast
 import glob
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,139 +22,97 @@ from typing import Any
 from weightnet import registry
 from weightnet.config import Config, DatasetConfig
 
-PACKAGE = "weightnet"
-ENTRANCES = tuple(
-    f"{PACKAGE}.net.{name}" for name in ("data:load", "model:WeightNet", "training:build_optimizer", "training:fit")
-)
+ENTRANCES = tuple(f"weightnet.net.{name}" for name in ("data:load", "model:WeightNet", "training:build_optimizer",
+                                                       "training:fit"))  # fmt: skip
 """What `weightnet.experiment.Training` calls: every run goes through these."""
 
-NOT_FOLLOWED = tuple(f"{PACKAGE}.{name}" for name in ("config", "errors", "registry"))
+NOT_FOLLOWED = ("weightnet.config", "weightnet.errors", "weightnet.registry")
 """Modules that hold no arithmetic: the values of a config's fields and what its names mean are looked at themselves."""
 
-
-REST = "(statements)"
-"""What stands at the top of a module and defines nothing: reached with any of its definitions."""
+REST = "(statements)"  # what stands at the top of a module and defines nothing: reached with any of its definitions
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What numbers come from. Two origins are compared by `difference`."""
 
-    code: str
-    """12 hex digits of all definitions; of runs recorded before 2026-11-25, of all files."""
-    definitions: dict[str, str]
-    """Definition ("net.feedback.PoolFeedback") -> 8 hex digits. Empty for runs recorded before 2026-11-25."""
-    data: str | None
-    """12 hex digits; None where unknown."""
-    torch: str | None
-    """Version."""
+    code: str  # 12 hex digits of all definitions; of runs recorded before 2026-11-25, of all files
+    definitions: dict[str, str]  # "net.feedback.PoolFeedback" -> 8 hex digits; empty if recorded before 2026-11-25
+    data: str | None  # 12 hex digits; None where unknown
+    torch: str | None  # version
 
     def difference(self, other: "Origin") -> str:
         """Say in what the other origin differs; nothing ("") where it does not, or where it cannot be known."""
         found = []
-        if self.code != other.code:
-            found.append(self._code_difference(other))
+        if self.code != other.code and self.definitions and other.definitions:
+            changed = sorted({name for name, _ in self.definitions.items() ^ other.definitions.items()})
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            found.append(f"{', '.join(changed[:3])}{more} changed")
+        elif self.code != other.code:
+            found.append(f"code {self.code or 'unknown'}, recorded as a whole")
         if self.data and other.data and self.data != other.data:
             found.append("data changed")
         if self.torch != other.torch:
             found.append(f"torch {self.torch}, now {other.torch}")
         return "; ".join(found)
 
-    def _code_difference(self, other: "Origin") -> str:
-        if not self.definitions or not other.definitions:
-            return f"code {self.code or 'unknown'}, recorded as a whole"
-        names = sorted(self.definitions.keys() | other.definitions.keys())
-        changed = [name for name in names if self.definitions.get(name) != other.definitions.get(name)]
-        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        return f"{shown} changed"
-
 
 def origins(configs: Iterable[Config]) -> Iterator[Origin]:
     """Yield what the numbers of each resolved config would come from, if it were run now."""
+    torch = version("torch")
     data: dict[str, str | None] = {}  # looked at once for all
     for config in configs:
-        code, definitions = _code(_named(config))
-        key = repr((config.data_root, config.dataset.name, config.dataset.files))
+        model, dataset = config.model, config.dataset
+        named = [
+            (registry.READERS, dataset.name), (registry.FEEDBACKS, model.feedback),
+            (registry.BIAS_RATES, model.feedback), (registry.KINDS, model.kind), (registry.SCALES, model.scale),
+        ]  # fmt: skip
+        code, definitions = _code(tuple(table[name] for table, name in named if name in table))
+        key = repr((config.data_root, dataset.name, dataset.files))
         if key not in data:
-            data[key] = data_hash(config.dataset, config.data_root)
-        yield Origin(code, definitions, data[key], _torch())
-
-
-@cache
-def _torch() -> str:
-    return version("torch")
-
-
-def _named(config: Config) -> tuple[str, ...]:
-    """Return the definitions that a resolved config names."""
-    model = config.model
-    choices = [
-        (registry.READERS, config.dataset.name), (registry.FEEDBACKS, model.feedback),
-        (registry.BIAS_RATES, model.feedback), (registry.KINDS, model.kind), (registry.SCALES, model.scale),
-    ]  # fmt: skip
-    return tuple(table[name] for table, name in choices if name in table)
+            data[key] = data_hash(dataset, config.data_root)
+        yield Origin(code, definitions, data[key], torch)
 
 
 @lru_cache
 def _code(named: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Return the hash of all definitions that a run reaches, and that of each."""
-    definitions = {
-        f"{module.removeprefix(PACKAGE + '.')}.{name}": _source(module).hashes[name]
-        for module, name in sorted(_reached((*ENTRANCES, *named)))
-    }
+    """Return the hash of all definitions that a run reaches which names these, and that of each."""
+    found: dict[str, str] = {}
+    ahead = [target.replace(":", ".") for target in (*ENTRANCES, *named)]
+    while ahead:
+        target = ahead.pop()
+        module, _, name = target.rpartition(".")
+        if target not in found and name in (source := _source(module)):
+            found[target], mentions = source[name]
+            ahead += [*mentions, f"{module}.{REST}"]
+    definitions = {name.removeprefix("weightnet."): digest for name, digest in sorted(found.items()) if digest}
     whole = "\n".join(f"{name} {digest}" for name, digest in definitions.items())
     return hashlib.sha256(whole.encode()).hexdigest()[:12], definitions
 
 
-def _reached(targets: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Return (module, name) of every definition that these reach."""
-    found: set[tuple[str, str]] = set()
-    ahead = [tuple(target.split(":")) for target in targets]
-    while ahead:
-        module, name = ahead.pop()
-        source = _source(module)
-        if name in source.imports:  # defined elsewhere
-            ahead.append(source.imports[name])
-        elif name in source.hashes and (module, name) not in found:
-            found.add((module, name))
-            ahead += [*source.mentions[name], (module, REST)]
-    return found
-
-
-@dataclass(slots=True)
-class _Source:
-    """A module of this package as text: its definitions, and what they mention."""
-
-    hashes: dict[str, str] = field(default_factory=dict)
-    mentions: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
-    """Name -> (module, name) that its definition mentions."""
-    imports: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Local name -> (module, name) of this package; of a module itself, name is ""."""
-    foreign: dict[str, str] = field(default_factory=dict)
-    """Local name -> what it is of another package."""
-
-
 @cache
-def _source(module: str) -> _Source:
-    """Read a module, once."""
-    source = _Source()
-    if module in NOT_FOLLOWED or not module.startswith(f"{PACKAGE}."):
-        return source
-    path = _path(module)
-    if not path.exists():
-        return source
+def _source(module: str) -> dict[str, tuple[str, set[str]]]:
+    """Read a module of this package, once: name -> hash of its definition ("": imported), dotted names it mentions."""
+    path = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not module.startswith("weightnet.") or module in NOT_FOLLOWED or not path.exists():
+        return {}
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    _read_imports(tree, source)
+    imports: dict[str, str] = {}
+    for node in ast.walk(tree):  # also within functions
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            whence = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            imports |= {alias.asname or alias.name.partition(".")[0]: whence + alias.name for alias in node.names}
+    source = {name: ("", {whole}) for name, whole in imports.items()}
     bodies: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
         for name in _defined(statement):
             bodies.setdefault(name, []).append(statement)
     for name, statements in bodies.items():
-        mentions = {pair for statement in statements for pair in _mentions(statement, module, source.imports)}
-        foreign = sorted(source.foreign[word] for _, word in mentions if word in source.foreign)
-        plain = repr(([_plain(statement) for statement in statements], foreign))
-        source.hashes[name] = hashlib.sha256(plain.encode()).hexdigest()[:8]
-        source.mentions[name] = mentions
+        mentions = {mention for statement in statements for mention in _mentions(statement, module, imports)}
+        foreign = sorted(mention for mention in mentions if not mention.startswith("weightnet."))
+        plain = repr((_plain(statements), foreign))
+        source[name] = hashlib.sha256(plain.encode()).hexdigest()[:8], mentions
     return source
 
 
@@ -169,37 +127,13 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
         yield REST
 
 
-def _read_imports(tree: ast.AST, source: _Source) -> None:
-    """Note what a module imports, at its top or inside a function."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
-        for alias in node.names:
-            local = alias.asname or alias.name.partition(".")[0]
-            whole = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
-            if whole.partition(".")[0] != PACKAGE:
-                source.foreign[local] = whole
-            elif _path(whole).exists():
-                source.imports[local] = (whole, "")
-            else:
-                source.imports[local] = (whole.rpartition(".")[0], alias.name)
-
-
-def _path(module: str) -> Path:
-    """Return where a module of this package is, if it is one."""
-    path = Path(__file__).parent.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _mentions(statement: ast.stmt, module: str, imports: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield (module, name) of what a statement mentions: names of its own module, imported ones, `module.name`."""
+def _mentions(statement: ast.stmt, module: str, imports: dict[str, str]) -> Iterator[str]:
+    """Yield the dotted names of what a statement mentions: of its own module, imported, or `imported.name`."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
-            yield imports.get(node.id, (module, node.id))
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            inside, name = imports.get(node.value.id, ("", "?"))
-            if name == "":
-                yield inside, node.attr
+            yield imports.get(node.id, f"{module}.{node.id}")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imports:
+            yield f"{imports[node.value.id]}.{node.attr}"
 
 
 def _plain(node: Any) -> Any:
@@ -220,12 +154,7 @@ def _is_docstring(node: Any) -> bool:
 
 
 def data_hash(dataset: DatasetConfig, root: str) -> str | None:
-    """Return 12 hex digits of the content of the files that hold a data set, None where there are none.
-
-    Args:
-        dataset: `files` says which, as patterns below `root`.
-        root: `data_root`.
-    """
+    """Return 12 hex digits of the content of the files below `root` that hold a data set, None where there are none."""
     patterns = dataset.files if dataset.files is not None else [f"{glob.escape(dataset.name)}*"]
     found = sorted({path for pattern in patterns for path in Path(root).glob(pattern)})
     files = [path for start in found for path in ([start] if start.is_file() else sorted(start.rglob("*")))]
@@ -244,5 +173,5 @@ def _content(root: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
     return whole.hexdigest()[:12]
 
 
-for _target in (*ENTRANCES, *registry.FEEDBACKS.values(), *registry.READERS.values(), *registry.KINDS.values()):
-    _source(_target.partition(":")[0])  # at import: of the code that runs, should a file change meanwhile
+# at import: of the code that runs, should a file change meanwhile
+_code((*registry.FEEDBACKS.values(), *registry.READERS.values(), *registry.KINDS.values()))

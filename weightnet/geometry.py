@@ -7,8 +7,7 @@ from weightnet import registry
 from weightnet.config import Config, DatasetConfig
 from weightnet.matching import pooled_length
 
-KERNEL = 5
-"""Side of both convolutions' kernels."""
+KERNEL = 5  # side of both convolutions' kernels
 
 
 def convolved(side: int) -> int:
@@ -47,21 +46,18 @@ def carried(config: Config) -> int | None:
         return 0
     if not (dims.dx and dims.m and dims.n and dims.hidden):
         return dims.dx
-    return pooled_length(
-        dims.dx, dims.m, dims.n,
-        features=flat_features(config.dataset), hidden=dims.hidden, classes=config.dataset.classes,
-    )  # fmt: skip
+    features = flat_features(config.dataset)
+    return pooled_length(dims.dx, dims.m, dims.n, features=features, hidden=dims.hidden, classes=config.dataset.classes)
 
 
 def dropped(config: Config) -> str | None:
     """Say what pooling leaves out of the weight matrices of a resolved config, or None if nothing."""
     dims = config.dims
-    if not (dims.dx and dims.m and dims.n and dims.hidden):
-        return None
-    columns, rows = (flat_features(config.dataset) + dims.dx) % dims.m, dims.hidden % dims.n
-    if not columns and not rows:
-        return None
-    return f"pooling drops the last {rows} of {dims.hidden} rows and {columns} columns of fc1.weight (floor)"
+    if dims.dx and dims.m and dims.n and dims.hidden:
+        columns, rows = (flat_features(config.dataset) + dims.dx) % dims.m, dims.hidden % dims.n
+        if columns or rows:
+            return f"pooling drops the last {rows} of {dims.hidden} rows and {columns} columns of fc1.weight (floor)"
+    return None
 
 
 MAP_NUMBERS: dict[str, Callable[[int, int, int], int]] = {
@@ -99,6 +95,5 @@ def work(config: Config) -> float:
     )
     linear = (config.dims.hidden or 0) * (flat_features(dataset) + dataset.classes)
     examples = train.subset or dataset.examples[0]
-    steps = examples / train.batch_size
     per_step = map_bytes(config) / 4 + parameter_count(config)
-    return train.epochs * (3 * examples * (convolutions + linear) + steps * per_step)
+    return train.epochs * (3 * examples * (convolutions + linear) + examples / train.batch_size * per_step)

@@ -2,15 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from weightnet.config import Config
 from weightnet.geometry import fed_back
-
-_NO_NUMBERS = ("log_interval",)
-"""Keys of `train` that change no number of metrics.csv."""
 
 
 def canonical(config: Config) -> dict[str, Any]:
@@ -19,17 +16,13 @@ def canonical(config: Config) -> dict[str, Any]:
     Paths, logging, the rule that chose the dimensions, and the fields that the model does not use are left
     out: equal runs have equal canonical forms.
     """
-    dataset, model = config.dataset, config.model
-    used = {"hidden", *(model.uses or ())}
+    used = {"hidden", *(config.model.uses or ())}
     return {
-        "dataset": {key: getattr(dataset, key) for key in ("name", "shape", "mean", "std", "channels")},
-        "model": {
-            key: value
-            for key, value in (("name", model.name), ("feedback", model.feedback),
-                               ("kind", model.kind), ("scale", model.scale)) if value is not None
-        },
+        "dataset": {key: getattr(config.dataset, key) for key in ("name", "shape", "mean", "std", "channels")},
+        "model": {key: value for key in ("name", "feedback", "kind", "scale")
+                  if (value := getattr(config.model, key)) is not None},
         "dims": {key: getattr(config.dims, key) for key in ("hidden", "dx", "m", "n") if key in used},
-        "train": {key: value for key, value in _told(config.train).items() if key not in _NO_NUMBERS},
+        "train": {key: value for key, value in _told(config.train).items() if key != "log_interval"},
         "eval": _told(config.eval) if fed_back(config) else {},
         "seed": config.seed,
         "device": config.device,
@@ -39,12 +32,7 @@ def canonical(config: Config) -> dict[str, Any]:
 
 def _told(group: Any) -> dict[str, Any]:
     """Return a group's fields, but for the younger ones that are as the code was before there were such fields."""
-    values = {field: getattr(group, field.name) for field in fields(group)}
-    return {field.name: value for field, value in values.items() if field.default is MISSING or value != field.default}
-
-
-def _digest(form: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
+    return {field.name: value for field in fields(group) if (value := getattr(group, field.name)) != field.default}
 
 
 def signature(config: Config) -> str:
@@ -52,11 +40,13 @@ def signature(config: Config) -> str:
     return _digest(canonical(config))
 
 
-def arm(config: Config) -> str:
-    """Return the identity of the run's arm, 64 hex digits: what its seeds are replicates of.
+def _digest(form: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
 
-    It leaves out the seed, and the machine's part (device, threads), which changes rounding only.
-    """
+
+def arm(config: Config) -> str:
+    """Return the identity of the run's arm, 64 hex digits: what its seeds are replicates of."""
+    # device and threads, the machine's part, change rounding only
     return _digest({k: v for k, v in canonical(config).items() if k not in ("seed", "device", "threads")})
 
 

@@ -12,14 +12,15 @@ a + dx and n divides b. Source: the notebook's search, which tries all triples; 
 
 import argparse
 import csv
+import itertools
 import math
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 
-KERNEL_MIN = 10
-"""The notebook's smallest kernel."""
+KERNEL_MIN = 10  # the notebook's smallest kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,51 +57,36 @@ def solve(features: int, hidden: int, classes: int, dx: Sequence[int], kernel_mi
 
     Kernels run from `kernel_min` to one less than the matrix's own side: m < features, n < hidden.
     """
-    ns = [n for n in divisors(hidden) if kernel_min <= n < hidden]
-    found = []
-    for length in dx:
-        ms = [m for m in divisors(features + length) if kernel_min <= m < features]
-        for n in ns:
-            for m in ms:
-                dw = pooled_length(length, m, n, features=features, hidden=hidden, classes=classes)
-                if dw < length:
-                    found.append(Match(dw, length, m, n))
-    return found
+    return [
+        Match(dw, length, m, n)
+        for length in dx
+        for n, m in itertools.product(divisors(hidden), divisors(features + length))
+        if kernel_min <= n < hidden and kernel_min <= m < features
+        if (dw := pooled_length(length, m, n, features=features, hidden=hidden, classes=classes)) < length
+    ]
 
 
 def misfit(dx: int, m: int, n: int, *, features: int, hidden: int, classes: int) -> str | None:
     """Return why the triple is not exact, or None if it is."""
-    reasons = []
-    if (features + dx) % m:
-        reasons.append(f"m={m} does not divide {features}+{dx}={features + dx}")
-    if hidden % n:
-        reasons.append(f"n={n} does not divide hidden={hidden}")
     dw = pooled_length(dx, m, n, features=features, hidden=hidden, classes=classes)
-    if not dw:
-        reasons.append("the kernels are larger than the weight matrices")
-    if dw >= dx:
-        reasons.append(f"the {dw} pooled weights leave no room in dx={dx}")
-    return ", ".join(reasons) or None
+    reasons = {
+        f"m={m} does not divide {features}+{dx}={features + dx}": (features + dx) % m,
+        f"n={n} does not divide hidden={hidden}": hidden % n,
+        "the kernels are larger than the weight matrices": dw == 0,
+        f"the {dw} pooled weights leave no room in dx={dx}": dw >= dx,
+    }
+    return ", ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
 def nearest(dx: int, m: int, n: int, *, features: int, hidden: int, classes: int, count: int = 3) -> list[Match]:
     """Return the exact triples that are nearest to the given one, as the sum of the three log ratios."""
-
-    def distance(match: Match) -> float:
-        return sum(abs(math.log(there / here)) for there, here in ((match.dx, dx), (match.m, m), (match.n, n)))
-
-    lengths = range(max(2, dx // 2), 2 * dx + 1)
-    return sorted(solve(features, hidden, classes, lengths, kernel_min=2), key=distance)[:count]
+    matches = solve(features, hidden, classes, range(max(2, dx // 2), 2 * dx + 1), kernel_min=2)
+    matches.sort(key=lambda x: sum(abs(math.log(a / b)) for a, b in ((x.dx, dx), (x.m, m), (x.n, n))))
+    return matches[:count]
 
 
 def choose(
-    features: int,
-    hidden: int,
-    classes: int,
-    *,
-    dx: int | None = None,
-    m: int | None = None,
-    n: int | None = None,
+    features: int, hidden: int, classes: int, *, dx: int | None = None, m: int | None = None, n: int | None = None
 ) -> Match | None:
     """Return the triple that `dims=auto` takes, or None if there is none. What is given stays as it is.
 
@@ -109,12 +95,8 @@ def choose(
     """
     lengths = range(max(2, features // 8), features // 2 + 1) if dx is None else [dx]
     for kernel_min in (KERNEL_MIN, 2):
-        fits = [
-            match
-            for match in solve(features, hidden, classes, lengths, kernel_min)
-            if m in (None, match.m) and n in (None, match.n)
-        ]
-        if fits:
+        fits = solve(features, hidden, classes, lengths, kernel_min)
+        if fits := [match for match in fits if m in (None, match.m) and n in (None, match.n)]:
             return max(fits, key=lambda match: (match.fill, -match.dx, match.m))
     return None
 
@@ -132,14 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Print every exact (dx, m, n): the kernels for which the pooled weights fit the input.",
         epilog="example: python -m weightnet.matching --features 160 --hidden 50 --classes 10 --dx 10 40",
     )
-    parser.add_argument("--features", type=_positive, required=True, metavar="A",
-                        help="flat features that enter fc1 (MNIST 160, CIFAR-10 1250)")  # fmt: skip
-    parser.add_argument("--hidden", type=_positive, required=True, metavar="B", help="width of fc1")
-    parser.add_argument("--classes", type=_positive, default=10, metavar="C", help="classes (default 10)")
-    parser.add_argument("--dx", type=_positive, nargs=2, required=True, metavar=("LOW", "HIGH"),
-                        help="lengths of the feedback vector: LOW up to, but not including, HIGH")  # fmt: skip
-    parser.add_argument("--kernel-min", type=_positive, default=KERNEL_MIN, metavar="K",
-                        help="smallest kernel m and n (default %(default)s, as in the notebook)")  # fmt: skip
+    add = partial(parser.add_argument, type=_positive)
+    add("--features", required=True, metavar="A", help="flat features that enter fc1 (MNIST 160, CIFAR-10 1250)")
+    add("--hidden", required=True, metavar="B", help="width of fc1")
+    add("--classes", default=10, metavar="C", help="classes (default 10)")
+    add("--dx", nargs=2, required=True, metavar=("LOW", "HIGH"),
+        help="lengths of the feedback vector: LOW up to, but not including, HIGH")  # fmt: skip
+    add("--kernel-min", default=KERNEL_MIN, metavar="K",
+        help="smallest kernel m and n (default %(default)s, as in the notebook)")  # fmt: skip
     parser.add_argument("--sort", choices=("dx", "fill", "dw"), default="dx",
                         help="dx: the notebook's order (default); fill: most of dx filled first; "
                         "dw: most pooled weights first")  # fmt: skip

@@ -24,8 +24,7 @@ FEEDBACKS = {
 BIAS_RATES = {"bias_lr": f"{_FEEDBACK}:bias_rate_of_constant"}
 """`model.feedback` -> how much larger the learning rate of fc1's bias is, in a network that is fed nothing back."""
 
-NO_WEIGHTS = ("fixed_noise", "ones", "noise", "bias_lr")
-"""Of these, what is fed back is not made of weights."""
+NO_WEIGHTS = ("fixed_noise", "ones", "noise", "bias_lr")  # of these, what is fed back is not made of weights
 
 READERS = {
     "mnist": f"{_DATA}:mnist",

@@ -1,6 +1,7 @@
 """Convolution, 2x2 max-pooling and ReLU in one: by the library, or for few channels by matrix products."""
 
 from functools import lru_cache
+from itertools import product
 from typing import Any, cast
 
 import torch
@@ -8,19 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-NARROW = 16
-"""Fewer output channels than this fill no vector register of 16 floats: there matrix products win on a CPU."""
+NARROW = 16  # fewer output channels than this fill no vector register of 16 floats: there matrix products win on a CPU
 
 
 def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return relu(max_pool2d(conv2d(images, weight, bias), 2)), (N, O, h, v), of images (N, C, H, W).
 
+    `weight` is (O, C, k, k) with an odd k, `bias` (O,). Images in any memory format; results of this function are best.
     ReLU comes after the pooling: the same values and gradients as before it, on a quarter of the numbers.
-
-    Args:
-        images: in any memory format; results of this function are best.
-        weight: (O, C, k, k) with an odd k.
-        bias: (O,).
     """
     if images.device.type == "cpu" and len(weight) < NARROW and not torch.is_autocast_enabled("cpu"):
         return cast(Tensor, _MatrixProduct.apply(images, weight, bias))
@@ -40,14 +36,11 @@ class _MatrixProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        outputs, channels, size = weight.shape[0], weight.shape[1], weight.shape[2]
+        outputs, channels, size, _ = weight.shape
         x = images.permute(1, 2, 3, 0).contiguous()  # (C, H, W, N)
-        high, wide = ((side - size + 1) // 2 for side in x.shape[1:3])
-        in_channel, in_row, in_column, in_batch = x.stride()
-        patches = x.as_strided(
-            (channels, size + 1, size + 1, high, wide, x.shape[3]),
-            (in_channel, in_row, in_column, 2 * in_row, 2 * in_column, in_batch),
-        ).reshape(channels * (size + 1) ** 2, -1)
+        windows = x.unfold(1, size + 1, 2).unfold(2, size + 1, 2)  # (C, h, v, N, k + 1, k + 1)
+        high, wide = windows.shape[1:3]
+        patches = windows.permute(0, 4, 5, 1, 2, 3).reshape(channels * (size + 1) ** 2, -1)
         placed = weight.reshape(outputs * channels, size**2) @ _places(size, weight.dtype)
         kernels = placed.view(outputs, channels, 4, -1).permute(2, 0, 1, 3).reshape(4 * outputs, -1)
         four = (kernels @ patches).view(4, outputs, -1)
@@ -91,9 +84,8 @@ def _overlap_add(patches: Tensor, shape: torch.Size) -> Tensor:
     cells = size // 2
     patches = patches.view(channels, cells, 2, cells, 2, high, wide, batch)
     image = patches.new_zeros(channels, high + cells - 1, 2, wide + cells - 1, 2, batch)
-    for i in range(cells):
-        for j in range(cells):
-            image[:, i : i + high, :, j : j + wide] += patches[:, i, :, j].permute(0, 3, 1, 4, 2, 5)
+    for i, j in product(range(cells), range(cells)):
+        image[:, i : i + high, :, j : j + wide] += patches[:, i, :, j].permute(0, 3, 1, 4, 2, 5)
     image = image.view(channels, 2 * image.shape[1], 2 * image.shape[3], batch)
     below, right = shape[2] - image.shape[1], shape[3] - image.shape[2]  # rows and columns that no window reaches
     return functional.pad(image, (0, 0, 0, right, 0, below)).permute(3, 0, 1, 2)
@@ -103,9 +95,6 @@ def _overlap_add(patches: Tensor, shape: torch.Size) -> Tensor:
 def _places(size: int, dtype: torch.dtype) -> Tensor:
     """Return the matrix (k^2, 4 (k+1)^2) of zeros and ones that puts a kernel in its four places in a patch."""
     places = torch.zeros(size, size, 2, 2, size + 1, size + 1, dtype=dtype)
-    for row in range(size):
-        for column in range(size):
-            for below in range(2):
-                for right in range(2):
-                    places[row, column, below, right, row + below, column + right] = 1
+    for row, column, below, right in product(range(size), range(size), range(2), range(2)):
+        places[row, column, below, right, row + below, column + right] = 1
     return places.view(size**2, -1)

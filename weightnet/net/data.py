@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -15,8 +14,7 @@ from weightnet.config import DatasetConfig
 from weightnet.errors import UserError
 from weightnet.net.streams import stream
 
-Pixels = tuple[Tensor, Tensor]
-"""Images (N, C, H, W) uint8 and labels (N,) int64."""
+Pixels = tuple[Tensor, Tensor]  # images (N, C, H, W) uint8 and labels (N,) int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +36,33 @@ class Dataset:
     test: Split
 
 
-Reader = Callable[[Path], tuple[Pixels, Pixels]]
-"""From the root folder to the (training, test) pixels."""
+Reader = Callable[[Path], tuple[Pixels, Pixels]]  # from the root folder to the (training, test) pixels
 
 
 def _torchvision(class_name: str) -> Reader:
     """Return a reader of one of torchvision's data sets, which downloads what is missing."""
 
-    def read(root: Path) -> tuple[Pixels, Pixels]:
+    def read(root: Path, download: bool = False) -> tuple[Pixels, Pixels]:
         from torchvision import datasets  # here, because it takes seconds and the digits do not need it
 
-        def splits(download: bool) -> list[Any]:
-            return [getattr(datasets, class_name)(root, train=train, download=download) for train in (True, False)]
-
-        try:
-            parts = splits(download=False)
-        except RuntimeError as error:
-            if "not found" not in str(error):  # torchvision's word for: missing, or its md5 sums do not match
-                raise
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{class_name}.lock"):  # two runs must not download into one file
-                try:
-                    parts = splits(download=True)
-                except (URLError, ConnectionError, TimeoutError, RuntimeError) as failure:
-                    raise ConnectionError(_one_line(failure)) from failure
+        parts = [getattr(datasets, class_name)(root, train=train, download=download) for train in (True, False)]
         train, test = ((_channels_first(part.data), torch.as_tensor(part.targets)) for part in parts)
         return train, test
 
-    return read
+    def read_or_download(root: Path) -> tuple[Pixels, Pixels]:
+        try:
+            return read(root)
+        except RuntimeError as error:
+            if "not found" not in str(error):  # torchvision's word for: missing, or its md5 sums do not match
+                raise
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{class_name}.lock"):  # two runs must not download into one file
+            try:
+                return read(root, download=True)
+            except (URLError, ConnectionError, TimeoutError, RuntimeError) as failure:
+                raise ConnectionError(_one_line(failure)) from failure
+
+    return read_or_download
 
 
 mnist = _torchvision("MNIST")
@@ -94,21 +91,16 @@ def digits(root: Path) -> tuple[Pixels, Pixels]:
 
 
 def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device: str = "cpu") -> Dataset:
-    """Return the data set, normalised, on `device`.
+    """Return the data set, normalised, on `device`; what is missing in `root`, torchvision's folder, is downloaded.
 
-    Args:
-        config: name, shape and normalisation.
-        root: torchvision's root folder; what is missing there is downloaded.
-        subset: train on this many examples: the first of an order that is the same for every seed, so that
-            a smaller subset lies within a larger one.
-        device: `cpu` or `cuda`.
+    `subset`: train on this many examples, the first of an order that is the same for every seed, so that a smaller
+    subset lies within a larger one.
 
     Raises:
         UserError: the set is missing and cannot be downloaded, a file is corrupted, or the folder forbids access.
     """
     if config.name not in registry.READERS:
-        known = ", ".join(registry.READERS)
-        raise UserError(f"dataset.name={config.name}: no reader of that name; there are {known}")
+        raise UserError(f"dataset.name={config.name}: no reader of that name; there are {', '.join(registry.READERS)}")
     train, test = _read(config, root)
     if subset is not None:
         chosen = torch.randperm(len(train[1]), generator=stream(0, "subset"))[:subset]
@@ -128,21 +120,17 @@ def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
             if labels.min() < 0 or labels.max() >= config.classes:
                 raise ValueError(f"labels from {labels.min()} to {labels.max()}")
         return splits
-    except ConnectionError as error:
-        cause: Exception = error
-        problem = f"not complete in {folder}, and the download failed ({error})"
-        remedy = "connect to the internet, set data_root (or WEIGHTNET_DATA) to a folder that has it"
-    except OSError as error:
-        cause = error
-        problem = f"cannot use {error.filename or folder} ({error.strerror or error})"
-        remedy = "mend that, set data_root (or WEIGHTNET_DATA) to another folder"
     except Exception as error:  # whatever a reader makes of bytes that are not what they should be
-        cause = error
         problem = f"a file in {folder} is corrupted ({_one_line(error)})"
         remedy = "delete the set's folder there and run again to download it anew"
-    raise UserError(
-        f"dataset={config.name}: {problem}; {remedy}, or use dataset=digits, which works offline"
-    ) from cause
+        if isinstance(error, ConnectionError):
+            problem = f"not complete in {folder}, and the download failed ({error})"
+            remedy = "connect to the internet, set data_root (or WEIGHTNET_DATA) to a folder that has it"
+        elif isinstance(error, OSError):
+            problem = f"cannot use {error.filename or folder} ({error.strerror or error})"
+            remedy = "mend that, set data_root (or WEIGHTNET_DATA) to another folder"
+        instead = "or use dataset=digits, which works offline"
+        raise UserError(f"dataset={config.name}: {problem}; {remedy}, {instead}") from error
 
 
 def _one_line(error: Exception) -> str:

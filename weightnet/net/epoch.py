@@ -7,22 +7,14 @@ from dataclasses import dataclass
 class EpochResult:
     """What one epoch gave."""
 
-    epoch: int
-    """From 1."""
-    step: int
-    """Optimiser steps since the start of the run."""
-    train_loss: float
-    """Mean over the examples of the epoch, each at the weights of its step, in nats."""
-    test_loss: float
-    """Mean over the test split, in nats."""
-    test_accuracy: float
-    """In [0, 1]."""
-    seconds: float
-    """Of training and evaluation."""
-    step_losses: list[tuple[int, float]]
-    """(step, loss of its batch), every `log_interval` steps."""
-    feedback: tuple[float, float] | None = None
-    """|me| after the epoch, and |me - me before the epoch|; None without feedback."""
+    epoch: int  # from 1
+    step: int  # optimiser steps since the start of the run
+    train_loss: float  # mean over the examples of the epoch, each at the weights of its step, in nats
+    test_loss: float  # mean over the test split, in nats
+    test_accuracy: float  # in [0, 1]
+    seconds: float  # of training and evaluation
+    step_losses: list[tuple[int, float]]  # (step, loss of its batch), every `log_interval` steps
+    feedback: tuple[float, float] | None = None  # |me| after the epoch, |me - me before it|; None without feedback
 
 
 METRICS = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "seconds")

@@ -16,11 +16,9 @@ from weightnet.net.streams import initial_linear, stream
 class Feedback(nn.Module):
     """From a network's own weights to the vector that is fed back. Abstract: a subclass defines `forward`."""
 
-    redrawn = False
-    """Whether every step draws anew."""
+    redrawn = False  # whether every step draws anew
 
     def __init__(self, dx: int) -> None:
-        """Feed back `dx` numbers."""
         super().__init__()
         self.dx = dx
 
@@ -49,8 +47,7 @@ class PoolFeedback(Feedback):
 class ProjectionFeedback(Feedback):
     """All weights of fc1 and fc2 through a fixed random linear map.
 
-    The map's tensors are buffers that no state dict holds (1.58 GB for the dense one on CIFAR-10): they are drawn anew
-    from their stream.
+    Its tensors are buffers that no state dict holds (dense on CIFAR-10: 1.58 GB): they are drawn anew by their stream.
     """
 
     def __init__(self, dx: int, kind: str, scale: str) -> None:
@@ -74,30 +71,18 @@ class ProjectionFeedback(Feedback):
         return self.apply_map(torch.cat((weight1, weight2.t()), dim=1), **dict(self.named_buffers()))
 
 
-class _Fixed(Feedback):
-    """A vector that stays as it is. Abstract: a subclass sets it."""
-
-    vector: Tensor
-
-    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
-        """Return the vector (dx,), whatever the weights."""
-        return self.vector
-
-
-class OnesFeedback(_Fixed):
+class OnesFeedback(Feedback):
     """Ones."""
 
-    def __init__(self, dx: int) -> None:
-        super().__init__(dx)
-        self.register_buffer("vector", torch.ones(dx), persistent=False)
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return ones (dx,), whatever the weights."""
+        return weight1.new_ones(self.dx)
 
 
-class ConstantFeedback(_Fixed):
+class ConstantFeedback(PoolFeedback):
     """The pool feedback of the initial weights, kept."""
 
-    def __init__(self, dx: int, m: int, n: int) -> None:
-        super().__init__(dx)
-        self.pool = PoolFeedback(dx, m, n)
+    vector: Tensor
 
     def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
         """Keep what `choose` returns."""
@@ -105,23 +90,23 @@ class ConstantFeedback(_Fixed):
 
     def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
         """Return the vector (dx,) to keep."""
-        me: Tensor = self.pool(weight1, weight2)
-        return me
+        return super().forward(weight1, weight2)
+
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return the vector (dx,), whatever the weights."""
+        return self.vector
 
 
 class ForeignFeedback(ConstantFeedback):
     """The pool feedback of another network's initial weights, kept."""
 
-    OTHER = 1_000_003
-    """Added to a run's seed: that network's seed."""
+    OTHER = 1_000_003  # added to a run's seed: that network's seed
 
     def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
         """Return the pool feedback (dx,) of a network with these shapes and another seed."""
         hidden, inputs = weight1.shape
-        other = initial_linear(
-            seed + self.OTHER, features=inputs - self.dx, dx=self.dx, hidden=hidden, classes=len(weight2)
-        )
-        return super().choose(*other, seed)
+        sizes = {"features": inputs - self.dx, "dx": self.dx, "hidden": hidden, "classes": len(weight2)}
+        return super().choose(*initial_linear(seed + self.OTHER, **sizes), seed)
 
 
 class FixedNoiseFeedback(ConstantFeedback):
@@ -133,14 +118,11 @@ class FixedNoiseFeedback(ConstantFeedback):
         return _as_long_as(me, torch.randn(self.dx, generator=stream(seed, "control/fixed")))
 
 
-class _Redrawn(Feedback):
+class _Redrawn(PoolFeedback):
     """The pool feedback made meaningless in a way that is drawn anew at each training step. Abstract."""
 
     redrawn = True
-
-    def __init__(self, dx: int, m: int, n: int) -> None:
-        super().__init__(dx)
-        self.pool, self.seed, self.draws = PoolFeedback(dx, m, n), 0, 0
+    seed = draws = 0
 
     def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
         """Draw by this seed."""
@@ -149,7 +131,7 @@ class _Redrawn(Feedback):
     def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
         """Return `me` (dx,); at evaluation, with the draw of the step before."""
         self.draws += self.training
-        return self._redraw(self.pool(weight1, weight2), stream(self.seed, f"control/{self.draws}"))
+        return self._redraw(super().forward(weight1, weight2), stream(self.seed, f"control/{self.draws}"))
 
     def _redraw(self, me: Tensor, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
@@ -183,8 +165,5 @@ def _as_long_as(me: Tensor, direction: Tensor) -> Tensor:
 
 
 def bias_rate_of_constant(weight1: Tensor, weight2: Tensor, *, dx: int, m: int, n: int) -> float:
-    """Return 1 + |me|^2, with me the pool feedback of the initial weights: what a constant feedback amounts to.
-
-    As the factor of the learning rate of fc1's bias, in a network that is fed nothing back.
-    """
+    """Return 1 + |me|^2 of the initial weights: what `constant` amounts to, as a factor of the bias's learning rate."""
     return 1 + float(PoolFeedback(dx, m, n)(weight1, weight2).square().sum())

@@ -18,9 +18,8 @@ from weightnet.net.streams import initial, initial_linear
 class WeightNet(nn.Module):
     """Two convolutions and two linear layers, with the feedback as a bias of fc1 that moves with the weights.
 
-    The notebook concatenates the feedback vector `me` (dx,) to the flat features x (a,) of every example before
-    fc1, whose weight is (b, a + dx). `me` is the same for the whole batch, so with that weight split into W_x (b, a)
-    and W_f (b, dx)
+    The notebook concatenates the feedback vector `me` (dx,) to the flat features x (a,) of every example, before fc1 of
+    weight (b, a + dx). As `me` is the same for the whole batch, with that weight split into W_x (b, a) and W_f (b, dx)
 
         fc1([x, me]) = W_x x + (W_f me + bias).
 
@@ -60,8 +59,7 @@ class WeightNet(nn.Module):
             fan_in = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
             parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=fan_in))
         if model.feedback in registry.BIAS_RATES:
-            bias_rate = registry.locate(registry.BIAS_RATES[model.feedback])
-            self.bias_lr = bias_rate(weight1, weight2, **_arguments(config))
+            self.bias_lr = registry.locate(registry.BIAS_RATES[model.feedback])(weight1, weight2, **_arguments(config))
         elif model.feedback != "none":
             self.feedback = registry.locate(registry.FEEDBACKS[model.feedback])(**_arguments(config))
             self.feedback.begin(weight1, weight2, seed)
@@ -83,11 +81,9 @@ class WeightNet(nn.Module):
         return torch.zeros_like(self.initial_me) if self.test_feedback == "zero" else self.initial_me
 
     def forward(self, images: Tensor, me: Tensor | None = None) -> Tensor:
-        """Return the logits (N, classes) of images (N, C, H, W).
+        """Return the logits (N, classes) of normalised images (N, C, H, W).
 
-        Args:
-            images: normalised.
-            me: the feedback vector (dx,), where the weights do not change between calls; computed if not given.
+        `me`, the feedback vector (dx,), is computed unless it is given: where the weights do not change between calls.
         """
         me = self.me() if me is None else me
         if self.precision == "float32":

@@ -26,17 +26,13 @@ Tensors = dict[str, Tensor]
 class Kind:
     """A kind of random map."""
 
+    # (rows, columns, dx, gain, generator) -> the map's tensors, for weights (rows, columns)
     draw: Callable[[int, int, int, float, torch.Generator], Tensors]
-    """(rows, columns, dx, gain, generator) -> the map's tensors, for weights (rows, columns)."""
-    apply: Callable[..., Tensor]
-    """(weights, tensors by name) -> me (dx,)."""
+    apply: Callable[..., Tensor]  # (weights, tensors by name) -> me (dx,)
 
 
 def xavier(dx: int, inputs: int) -> float:
-    """Return the gain that gives every kind the variance of the notebook's dense P, 2 / (D + dx) an entry.
-
-    So `me` is as large as there.
-    """
+    """Return the gain that makes `me` as large as the notebook's dense P does: variance 2 / (D + dx) an entry."""
     return math.sqrt(2 * dx / (inputs + dx))
 
 
@@ -50,16 +46,9 @@ def jl(dx: int, inputs: int) -> float:
 
 
 def _draw_dense(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
-    """P (dx, D), every entry drawn, uniform: with the gain `xavier`, the notebook's Xavier-uniform (D, dx) transposed.
-
-    (dx, D) is twice as fast to apply as (D, dx).
-    """
+    """P (dx, D), uniform. With the gain `xavier`: the notebook's Xavier-uniform, transposed: twice as fast to apply."""
     bound = gain * math.sqrt(3 / dx)
     return {"P": torch.empty(dx, rows * columns).uniform_(-bound, bound, generator=generator)}
-
-
-def _apply_dense(weights: Tensor, P: Tensor) -> Tensor:
-    return torch.mv(P, weights.flatten())
 
 
 def _draw_sparse(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
@@ -68,16 +57,14 @@ def _draw_sparse(rows: int, columns: int, dx: int, gain: float, generator: torch
     Independent entries: zero, but with probability 1 / sqrt(D) plus or minus a constant. The distances from one
     entry that is not zero to the next are geometric, so only those entries are drawn.
     """
-    inputs = rows * columns
+    inputs, entries = rows * columns, dx * rows * columns
     probability = 1 / math.sqrt(inputs)
-    entries = dx * inputs
     expected = entries * probability
     gaps = torch.empty(math.ceil(expected + 10 * math.sqrt(expected)) + 10, dtype=torch.float64)
     positions = gaps.geometric_(probability, generator=generator).cumsum(0).long() - 1
     positions = positions[positions < entries]
-    value = gain * math.sqrt(1 / (probability * dx))
-    signs = _signs(len(positions), generator)
-    return _by_output(positions // inputs, positions % inputs, value * signs, dx)
+    values = gain * math.sqrt(1 / (probability * dx)) * _signs(len(positions), generator)
+    return _by_output(positions // inputs, positions % inputs, values, dx)
 
 
 def _draw_countsketch(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
@@ -119,13 +106,8 @@ def _draw_kron(rows: int, columns: int, dx: int, gain: float, generator: torch.G
     S. Ahle et al., SODA 2020, for such maps. p is the largest divisor of dx up to its root.
     """
     p, q = kron_sides(dx)
-    left = torch.randn(p, rows, generator=generator)
-    right = torch.randn(columns, q, generator=generator)
-    return {"left": left * (gain / math.sqrt(dx)), "right": right}
-
-
-def _apply_kron(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    return (left @ (weights @ right)).flatten()
+    left = torch.randn(p, rows, generator=generator)  # the first of the two to be drawn
+    return {"left": left * (gain / math.sqrt(dx)), "right": torch.randn(columns, q, generator=generator)}
 
 
 def _draw_srht(rows: int, columns: int, dx: int, gain: float, generator: torch.Generator) -> Tensors:
@@ -140,19 +122,14 @@ def _draw_srht(rows: int, columns: int, dx: int, gain: float, generator: torch.G
     first, second, last = (hadamard(2**e) for e in (exponent - 2 * third, third, third))
     chosen = torch.randperm(2**exponent, generator=generator)[:dx]
     inner = len(second) * len(last)
-    return {
-        "signs": _signs(inputs, generator),
-        "second": second,
-        "last": last,
-        "column": chosen % inner,
-        "first": first[chosen // inner].t() * (gain / math.sqrt(dx)),
-    }
+    first = first[chosen // inner].t() * (gain / math.sqrt(dx))
+    signs = _signs(inputs, generator)
+    return {"signs": signs, "first": first, "second": second, "last": last, "column": chosen % inner}
 
 
 def _apply_srht(weights: Tensor, signs: Tensor, first: Tensor, second: Tensor, last: Tensor, column: Tensor) -> Tensor:
-    size = len(first) * len(second) * len(last)
-    signed = weights.flatten() * signs
-    cube = functional.pad(signed, (0, size - len(signed))).view(len(first), len(second), len(last))
+    sides = len(first), len(second), len(last)
+    cube = functional.pad(weights.flatten() * signs, (0, math.prod(sides) - len(signs))).view(sides)
     mixed = torch.matmul(second, cube @ last).view(len(first), -1)  # Hadamard matrices are symmetric
     return (mixed.index_select(1, column) * first).sum(0)
 
@@ -169,9 +146,9 @@ def _signs(count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(2, (count,), generator=generator).float() * 2 - 1
 
 
-DENSE = Kind(_draw_dense, _apply_dense)
+DENSE = Kind(_draw_dense, lambda weights, P: torch.mv(P, weights.flatten()))
 SPARSE = Kind(_draw_sparse, _apply_sparse)
-KRON = Kind(_draw_kron, _apply_kron)
+KRON = Kind(_draw_kron, lambda weights, left, right: (left @ (weights @ right)).flatten())
 SRHT = Kind(_draw_srht, _apply_srht)
 COUNTSKETCH = Kind(_draw_countsketch, _apply_sparse)
 
@@ -186,15 +163,9 @@ _held: dict[tuple[object, ...], Tensors] = {}
 
 
 def draw(kind: str, scale: str, *, rows: int, columns: int, dx: int, seed: int) -> Tensors:
-    """Return the tensors of the map of a seed; asked again for the last one, the same tensors: the dense P is large.
+    """Return a seed's map of weights (rows, columns) to (dx,): `kind` and `scale` are keys of `weightnet.registry`.
 
-    Args:
-        kind: a key of `weightnet.registry.KINDS`.
-        scale: a key of `weightnet.registry.SCALES`.
-        rows: of the weights, b.
-        columns: of the weights, a + dx + c.
-        dx: length of the result.
-        seed: of the run.
+    Asked again for the last one, it returns the same tensors: the dense P is large.
     """
     key = (kind, scale, rows, columns, dx, seed)
     if key not in _held:

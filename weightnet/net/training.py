@@ -16,33 +16,22 @@ from weightnet.net.epoch import EpochResult
 from weightnet.net.model import WeightNet
 from weightnet.net.streams import stream
 
-OnStep = Callable[[int, Tensor], None]
-"""Called after every step with the number of steps so far and the loss, a scalar that is still on the device."""
+OnStep = Callable[[int, Tensor], None]  # called after every step: steps so far, loss (a scalar, still on the device)
 
 
 def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:
     """Return the notebook's optimiser; with model=bias_lr, fc1's bias has a learning rate of its own."""
-    parameters = list(model.parameters())
-    groups: list[dict[str, Any]] = [{"params": parameters}]
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     if model.bias_lr != 1:
-        bias = model.fc1.bias
-        groups = [
-            {"params": [p for p in parameters if p is not bias]},
-            {"params": [bias], "lr": config.lr * model.bias_lr},
-        ]
+        others = [parameter for parameter in model.parameters() if parameter is not model.fc1.bias]
+        groups = [{"params": others}, {"params": [model.fc1.bias], "lr": config.lr * model.bias_lr}]
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
 
 
 def fit(
-    model: WeightNet,
-    optimizer: torch.optim.Optimizer,
-    data: Dataset,
-    config: TrainConfig,
-    *,
-    seed: int,
-    done: int = 0,
-    on_step: OnStep | None = None,
-) -> Iterator[EpochResult]:
+    model: WeightNet, optimizer: torch.optim.Optimizer, data: Dataset, config: TrainConfig, *,
+    seed: int, done: int = 0, on_step: OnStep | None = None,
+) -> Iterator[EpochResult]:  # fmt: skip
     """Train from epoch `done` + 1 to the last, and yield each epoch's result.
 
     Between two results, the state of model and optimiser is all that a resumed run needs: the order of the data
@@ -50,33 +39,27 @@ def fit(
     """
     me = _me_at_rest(model)
     step_on = _step(model, optimizer, data.train, config.batch_size)
+    steps = -(-len(data.train) // config.batch_size)
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
-        step = (epoch - 1) * -(-len(data.train) // config.batch_size)
-        generator = stream(seed, f"order/{epoch}")
+        first, last = (epoch - 1) * steps + 1, epoch * steps
         losses, sizes = [], []
         model.train()
-        for images, labels in batches(data.train, config.batch_size, generator):
-            loss = step_on(images, labels)
-            step += 1
-            losses.append(loss)
+        shuffled = batches(data.train, config.batch_size, stream(seed, f"order/{epoch}"))
+        for step, (images, labels) in enumerate(shuffled, first):
+            losses.append(step_on(images, labels))
             sizes.append(len(labels))
             if on_step:
-                on_step(step, loss)
+                on_step(step, losses[-1])
         trace = torch.stack(losses).cpu().double()  # the epoch's only wait for the device
-        first = step - len(losses) + 1
         test_loss, test_accuracy = evaluate(model, data.test, config.test_batch_size)
         before, me = me, _me_at_rest(model)
         yield EpochResult(
-            epoch=epoch,
-            step=step,
-            train_loss=float((trace * torch.tensor(sizes)).sum() / sum(sizes)),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-            seconds=time.perf_counter() - start,
-            step_losses=[(s, float(trace[s - first])) for s in range(first, step + 1) if s % config.log_interval == 0],
+            epoch=epoch, step=last, train_loss=float((trace * torch.tensor(sizes)).sum() / sum(sizes)),
+            test_loss=test_loss, test_accuracy=test_accuracy, seconds=time.perf_counter() - start,
+            step_losses=[(s, float(trace[s - first])) for s in range(first, last + 1) if s % config.log_interval == 0],
             feedback=None if me is None or before is None else (float(me.norm()), float((me - before).norm())),
-        )
+        )  # fmt: skip
 
 
 def _me_at_rest(model: WeightNet) -> Tensor | None:
@@ -109,8 +92,7 @@ def evaluate(model: WeightNet, split: Split, batch_size: int) -> tuple[float, fl
     """Return the mean loss in nats and the accuracy in [0, 1]; the feedback vector is computed once."""
     model.eval()
     me = model.test_me()
-    device = split.labels.device
-    loss, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+    loss, correct = split.images.new_zeros(()), split.labels.new_zeros(())
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
         logits = model(images, me)
         loss += functional.cross_entropy(logits, labels, reduction="sum")
