@@ -52,8 +52,9 @@ def load_runs(outputs: str | Path) -> Runs:
             skipped.append(f"{folder}: {' '.join(str(error).split()) or type(error).__name__}")
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
-    empty = ["run", "path", "status", "why", "origin", *RECORD, *METRICS, "age"]
+    empty = ["run", "path", "status", "why", "origin", "seed", "dataset.name", *RECORD, *METRICS, "written"]
     runs = pd.DataFrame(rows, columns=None if rows else empty)
+    runs["age"] = time.time() - runs["written"]
     curves = [{"run": run.path.name, **epoch} for run, _, _, curve in found for epoch in curve]
     points = pd.DataFrame(curves, columns=["run", *METRICS, "me_norm", "me_change"])
     runs["accuracy"], points["accuracy"] = (100 * frame["test_accuracy"].astype(float) for frame in (runs, points))
@@ -140,7 +141,7 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
         **flat(asdict(config)),
-        "age": time.time() - max((run.path / name).stat().st_mtime for name in ("run.json", "metrics.csv")),
+        "written": max((run.path / name).stat().st_mtime for name in ("run.json", "metrics.csv")),
         **{column: last.get(column) for column in METRICS},
         "epoch": len(curve),
         "step": int(last["step"]) if curve else None,

@@ -33,17 +33,21 @@ def _view(loaded: Runs, *, limit: int | None) -> Group:
     runs = loaded.runs
     if not len(runs) and not loaded.skipped:
         return Group(Text("no runs yet"))
-    table = Table("run", "state", "epoch", "accuracy", "age", "why", box=None, pad_edge=False)
+    table = Table("run", "state", "epoch", "accuracy", "age", box=None, pad_edge=False)
     stale = (runs["status"] == "done") & (runs["why"] != "")
     runs = runs.assign(status=runs["status"].mask(stale, "stale")).sort_values("age", ascending=False, kind="stable")
     runs = runs.sort_values("status", key=lambda status: status.map(list(STYLES).index), kind="stable")
     for _, run in runs.tail(limit or len(runs)).iterrows():
-        state, epochs = Text(run["status"], STYLES[run["status"]]), f"{run['epoch']}/{run['train.epochs']}"
+        label, epochs = Text(run["status"], STYLES[run["status"]]), f"{run['epoch']}/{run['train.epochs']}"
         accuracy = f"{run['test_accuracy']:.2%}" if run["epoch"] else ""
-        table.add_row(Text(run["run"]), state, epochs, accuracy, _ago(run["age"]), Text(run["why"]))
+        table.add_row(Text(run["run"], no_wrap=True), label, epochs, accuracy, _ago(run["age"]))
     counts = ", ".join(f"{(runs['status'] == status).sum()} {status}" for status in STYLES)
-    skipped = [Text(f"skipped {line}", "red") for line in loaded.skipped]
-    return Group(table, *skipped, Text(f"{len(runs)} runs: {counts}; {len(loaded.skipped)} folders skipped"))
+    lines = []
+    for (state, why), group in runs[runs["why"] != ""].groupby(["status", "why"], sort=False)["run"]:
+        examples = group.iloc[0] + ", ..." * (len(group) > 1)
+        lines.append(Text(f"{len(group)} {state}: {why} ({examples})", STYLES[str(state)]))
+    lines += [Text(f"skipped {line}", "red") for line in loaded.skipped]
+    return Group(table, *lines, Text(f"{len(runs)} runs: {counts}; {len(loaded.skipped)} folders skipped"))
 
 
 def _ago(seconds: float) -> str:

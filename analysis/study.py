@@ -65,8 +65,6 @@ def gather(
 
 def _select(experiment: Experiment, runs: pd.DataFrame, *, own_seeds: bool) -> pd.DataFrame:
     """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
-    if runs.empty:  # without the columns of configs
-        return runs
     chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
     if own_seeds:
         chosen = chosen[chosen["seed"].isin(experiment.seeds)]

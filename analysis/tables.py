@@ -71,6 +71,8 @@ def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str,
             models = ", ".join(dict.fromkeys(arm.model for arm in experiment.arms.values()))
             raise UserError(f"--reference={reference}: {len(arms)} finished arms of that model on {dataset}, must be "
                             f"one (models of {experiment.name}: {models})")  # fmt: skip
+        if group["label"].nunique() == 1:  # nothing to compare it with, yet
+            continue
         compared = compare(group, arm="label", reference=arms[0], value="accuracy", margin=margin)
         confounds = [_confounds(group, label, arms[0]) for label in compared["label"]]
         parts.append(compared.assign(dataset=dataset, reference=arms[0], confounds=confounds))

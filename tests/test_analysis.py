@@ -28,6 +28,11 @@ def test_names_and_overrides_may_stand_before_and_after_flags(outputs: str, caps
     assert table.count("| 2 ") == 2
 
 
+def test_no_runs_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["table", "--outputs", str(tmp_path)])
+    assert capsys.readouterr().out.strip() == "no finished runs"
+
+
 def test_differences_while_nothing_has_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for config in expand(["experiment=fig1", "seed=1,2", f"outputs={tmp_path}"]):
         write_run(config, [0.9], status="running")

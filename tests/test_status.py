@@ -31,8 +31,8 @@ def outputs(make_config: Callable[..., Config], tmp_path: Path) -> Path:
 
 
 def test_each_run_has_a_row(outputs: Path) -> None:
-    header, *rows, skipped, total = shown(outputs)
-    assert header.split() == ["run", "state", "epoch", "accuracy", "age", "why"]
+    header, *rows, stale, failed, skipped, total = shown(outputs)
+    assert header.split() == ["run", "state", "epoch", "accuracy", "age"]
     assert [row.split()[1:4] for row in rows] == [
         ["done", "2/2", "75.00%"],
         ["stale", "2/2", "75.00%"],
@@ -40,7 +40,8 @@ def test_each_run_has_a_row(outputs: Path) -> None:
         ["interrupted", "1/2", "50.00%"],
         ["failed", "1/2", "50.00%"],
     ]
-    assert "code c0de, recorded as a whole; torch 2.9, now" in rows[1] and "No: luck" in rows[4]
+    assert stale.startswith("1 stale: code c0de, recorded as a whole; torch 2.9, now ") and "s4-" in stale
+    assert failed.startswith("1 failed: No: luck (digits-pool-dx26-m31-n25-s1-")
     assert "half: no run.json" in skipped
     assert total == "5 runs: 1 done, 1 stale, 1 running, 1 interrupted, 1 failed; 1 folders skipped"
 

@@ -83,5 +83,7 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert row["confounds"] == "hidden (60 v 50)"  # the notebook's own confound
     text = to_text(difference_table(runs, load_experiment("fig1"), "baseline", margin=0.1))
     assert "+1.000" in text and "83%" in text and "difference, points" in text and "also differs in" in text
+    alone = difference_table(runs[runs["model.name"] == "baseline"], load_experiment("fig1"), "baseline", margin=0.1)
+    assert alone.empty and list(alone.columns) == list(row.index)  # the other arms have not finished
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
         difference_table(runs, load_experiment("fig1"), "rmp", margin=0.1)

@@ -12,16 +12,26 @@ from typing import Any
 class DatasetConfig:
     """A data set, and the size of the conv net that it is given to."""
 
-    name: str  # a key of `weightnet.registry.READERS`
-    shape: list[int]  # of an image: channels, height, width
+    name: str
+    """A key of `weightnet.registry.READERS`."""
+    shape: list[int]
+    """Of an image: channels, height, width."""
     classes: int
-    examples: list[int]  # in the training and the test split
-    mean: list[float]  # per channel, of pixels in [0, 1]: subtracted
-    std: list[float]  # per channel, of pixels in [0, 1]: divided by
-    channels: list[int]  # output channels of the two convolutions
-    hidden: int  # width of fc1 where all arms share one (dims=controlled, dims=auto)
-    epochs: int  # training epochs unless `train.epochs` says otherwise
-    files: list[str] | None = None  # glob patterns of what holds the set, below data_root. None: `<name>*`
+    examples: list[int]
+    """In the training and the test split."""
+    mean: list[float]
+    """Per channel, of pixels in [0, 1]: subtracted."""
+    std: list[float]
+    """Per channel, of pixels in [0, 1]: divided by."""
+    channels: list[int]
+    """Output channels of the two convolutions."""
+    hidden: int
+    """Width of fc1 where all arms share one (dims=controlled, dims=auto)."""
+    epochs: int
+    """Training epochs unless `train.epochs` says otherwise."""
+    files: list[str] | None = None
+    """Files and folders below data_root that hold the set, as glob patterns: whether they changed is looked at before
+    a finished run counts. None: what is called like the set, `<name>*`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,24 +39,33 @@ class ModelConfig:
     """What is fed back."""
 
     name: str
-    feedback: str  # a key of `weightnet.registry.FEEDBACKS` or `BIAS_RATES`, or `none`
-    uses: list[str] | None = (
-        None  # which of dx, m, n it takes; the others are part of no run. None: dx, if it feeds back
-    )
-    kind: str | None = None  # feedback=projection: a key of `weightnet.registry.KINDS`
-    scale: str | None = None  # feedback=projection: a key of `weightnet.registry.SCALES`
-    parameters_of: str | None = None  # feedback=none: widen fc1 to at least as many parameters as with this feedback
+    feedback: str
+    """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: no feedback, but fc1's bias has a learning rate of
+    its own; or `none`."""
+    uses: list[str] | None = None
+    """Which of dx, m, n it takes: what is not used is part of no run. None: dx, if there is a feedback."""
+    kind: str | None = None
+    """feedback=projection: a key of `weightnet.registry.KINDS`."""
+    scale: str | None = None
+    """feedback=projection: a key of `weightnet.registry.SCALES`."""
+    parameters_of: str | None = None
+    """feedback=none: widen fc1 until there are at least as many parameters as with this feedback."""
 
 
 @dataclass(kw_only=True, slots=True)
 class DimsConfig:
     """Dimension matching. None: filled in by the rule (`weightnet.resolve`)."""
 
-    rule: str  # `published`, `controlled` or `auto`
-    dx: int | None  # length of the feedback vector
-    m: int | None  # pooling kernel along the inputs of fc1
-    n: int | None  # pooling kernel along the hidden units
-    hidden: int | None  # width of fc1, b in the notebook
+    rule: str
+    """`published`, `controlled` or `auto`."""
+    dx: int | None
+    """Length of the feedback vector."""
+    m: int | None
+    """Pooling kernel along the inputs of fc1."""
+    n: int | None
+    """Pooling kernel along the hidden units."""
+    hidden: int | None
+    """Width of fc1, b in the notebook."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,16 +77,20 @@ class TrainConfig:
     test_batch_size: int
     lr: float
     momentum: float
-    subset: int | None  # train on this many examples, drawn once by a stream of their own. None: on all.
-    precision: str  # `float32`, or `bf16`: all layers compute in bfloat16, parameters and `me` stay float32
-    log_interval: int  # steps between two rows of steps.csv
+    subset: int | None
+    """Train on this many examples, drawn once by a stream of their own. None: on all."""
+    precision: str
+    """`float32`, or `bf16`: convolutions and linear layers compute in bfloat16, parameters and `me` stay float32."""
+    log_interval: int
+    """Steps between two rows of steps.csv."""
 
 
 @dataclass(kw_only=True, slots=True)
 class EvalConfig:
     """Of evaluation on the test split."""
 
-    feedback: str  # `live`: of the weights as they are; `zero`: zeros; `frozen`: of the initial weights
+    feedback: str
+    """`live`: of the weights as they are; `zero`: zeros; `frozen`: of the initial weights."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,10 +103,14 @@ class Config:
     train: TrainConfig
     eval: EvalConfig
     seed: int
-    device: str  # `auto`, `cpu` or `cuda`
-    threads: int  # CPU threads of the run
-    outputs: str  # root of all output
-    data_root: str  # where the data sets are, or are downloaded to
+    device: str
+    """`auto`, `cpu` or `cuda`."""
+    threads: int
+    """CPU threads of the run."""
+    outputs: str
+    """Root of all output."""
+    data_root: str
+    """Where the data sets are, or are downloaded to."""
 
 
 _BEFORE_USES = {"none": [], "projection": ["dx"], "ones": ["dx"]}

@@ -95,5 +95,5 @@ def work(config: Config) -> float:
     )
     linear = (config.dims.hidden or 0) * (flat_features(dataset) + dataset.classes)
     examples = train.subset or dataset.examples[0]
-    per_step = map_bytes(config) / 4 + parameter_count(config)
+    per_step = 8 * map_bytes(config) / 4 + parameter_count(config)  # reading a number: about eight multiplications
     return train.epochs * (3 * examples * (convolutions + linear) + examples / train.batch_size * per_step)
