@@ -83,7 +83,7 @@ def test_new_definitions_and_other_rooms_are_no_code_of_these_runs(
     edit(package / "config.py", "    log_interval: int", "    extra: int = 3\n    log_interval: int")
     edit(package / "experiment.py", "trim_threshold, 1 << 30", "trim_threshold, 1 << 29")
     edit(package / "runs" / "job.py", "def run(", "def other() -> None: ...\n\n\ndef run(")
-    edit(package / "resolve.py", "RULES = (", "MORE = 1\nRULES = (")
+    edit(package / "resolve.py", "USES = (", "MORE = 1\nUSES = (")
     assert stale(before, look()) == {}
 
 

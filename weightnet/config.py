@@ -30,8 +30,7 @@ class DatasetConfig:
     epochs: int
     """Training epochs unless `train.epochs` says otherwise."""
     files: list[str] | None = None
-    """Files and folders below data_root that hold the set, as glob patterns: whether they changed is looked at before
-    a finished run counts. None: what is called like the set, `<name>*`."""
+    """Glob patterns of what holds the set, below data_root: if that changes, runs are stale. None: `<name>*`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,8 +39,7 @@ class ModelConfig:
 
     name: str
     feedback: str
-    """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: no feedback, but fc1's bias has a learning rate of
-    its own; or `none`."""
+    """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: fc1's bias learns at another rate; or `none`."""
     uses: list[str] | None = None
     """Which of dx, m, n it takes: what is not used is part of no run. None: dx, if there is a feedback."""
     kind: str | None = None

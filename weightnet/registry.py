@@ -26,13 +26,7 @@ BIAS_RATES = {"bias_lr": f"{_FEEDBACK}:bias_rate_of_constant"}
 
 NO_WEIGHTS = ("fixed_noise", "ones", "noise", "bias_lr")  # of these, what is fed back is not made of weights
 
-READERS = {
-    "mnist": f"{_DATA}:mnist",
-    "fashion_mnist": f"{_DATA}:fashion_mnist",
-    "kmnist": f"{_DATA}:kmnist",
-    "cifar": f"{_DATA}:cifar",
-    "digits": f"{_DATA}:digits",
-}
+READERS = {name: f"{_DATA}:{name}" for name in ("mnist", "fashion_mnist", "kmnist", "cifar", "digits")}
 """`dataset.name` -> reader of (training, test) pixels below a root folder."""
 
 KINDS = {kind: f"{_PROJECTION}:{kind.upper()}" for kind in ("dense", "sparse", "kron", "srht", "countsketch")}

@@ -32,12 +32,11 @@ A feedback that is not named here takes those of `pool` if it uses kernels, else
 """
 
 USES = ("dx", "m", "n")
-RULES = ("published", "controlled", "auto")
 _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "eval.feedback": ("live", "zero", "frozen"),
     "train.precision": ("float32", "bf16"),
-    "dims.rule": RULES,
+    "dims.rule": ("published", "controlled", "auto"),
 }
 _LEAST = {
     "dataset.classes": 2, "dataset.hidden": 1, "dims.m": 1, "dims.n": 1, "dims.hidden": 1,

@@ -9,7 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from weightnet.sweep.engine import Engine, Outcome, Task
+from weightnet.sweep.engine import Engine, Outcome, Task, warm_up
 
 
 @dataclass
@@ -17,12 +17,9 @@ class LocalLauncherConfig:
     """The keys below `hydra.launcher`."""
 
     _target_: str = "hydra_plugins.weightnet.local_launcher.LocalLauncher"
-    processes: int | None = None
-    """Runs at a time. null: as many as there are cores for; one where runs use a GPU."""
-    job_timeout: float | None = None
-    """Seconds that a run may take before it counts as failed. null: any."""
-    max_failures: int | None = None
-    """Start no more runs after this many have failed."""
+    processes: int | None = None  # runs at a time; null: as many as there are cores for, one where runs use a GPU
+    job_timeout: float | None = None  # seconds that a run may take before it counts as failed; null: any
+    max_failures: int | None = None  # start no more runs after this many have failed
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConfig, provider="weightnet")
@@ -36,8 +33,6 @@ class LocalLauncher(Engine, Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what Hydra hands over; workers warm up while the sweep is planned."""
-        from weightnet.sweep.warm import warm_up
-
         self.hydra_context, self.config = hydra_context, config
         warm_up()
 
@@ -55,8 +50,7 @@ class LocalLauncher(Engine, Launcher):
         composer = Composer(self.hydra_context.config_loader, [], self.config)
         outcomes = self.execute([Task(resolve(composer.compose(parts)), list(parts)) for parts in job_overrides])
         returns = []
-        for parts, outcome in zip(job_overrides, outcomes, strict=True):
-            status = JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED
-            returns.append(JobReturn(overrides=parts, status=status))
-            returns[-1].return_value = outcome.value if outcome.error is None else outcome.error
+        for parts, end in zip(job_overrides, outcomes, strict=True):
+            status = JobStatus.FAILED if end.error else JobStatus.COMPLETED
+            returns.append(JobReturn(parts, status=status, _return_value=end.error or end.value))
         return returns

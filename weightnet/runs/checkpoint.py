@@ -12,22 +12,19 @@ from weightnet.runs.folder import RunFolder, write_whole
 NAME = "checkpoint.pt"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checkpoint:
     """An unfinished run after its last whole epoch."""
 
-    origin: dict[str, Any]
-    """What a run that goes on from here must share: signature, code, data, versions."""
-    state: dict[str, Any]
-    """Of `weightnet.experiment.Training`."""
+    origin: dict[str, Any]  # what a run that goes on from here must share: signature, code, data, versions
+    state: dict[str, Any]  # of `weightnet.experiment.Training`
     history: list[EpochResult]
 
 
 def save(folder: RunFolder, checkpoint: Checkpoint) -> None:
     """Write checkpoint.pt."""
     buffer = io.BytesIO()
-    history = [asdict(result) for result in checkpoint.history]
-    torch.save({"origin": checkpoint.origin, "state": checkpoint.state, "history": history}, buffer)
+    torch.save(vars(checkpoint) | {"history": [asdict(result) for result in checkpoint.history]}, buffer)
     write_whole(folder.path / NAME, buffer.getbuffer())
 
 
@@ -35,13 +32,7 @@ def load(folder: RunFolder, device: str) -> Checkpoint | None:
     """Return the checkpoint, or None where there is none that can be read."""
     try:
         saved = torch.load(folder.path / NAME, map_location=device, weights_only=True)
-        history = [
-            EpochResult(**{**result, "step_losses": [tuple(row) for row in result["step_losses"]]})
-            for result in saved["history"]
-        ]
-        return Checkpoint(saved["origin"], saved["state"], history)
-    except FileNotFoundError:
-        return None
+        return Checkpoint(**saved | {"history": [EpochResult(**result) for result in saved["history"]]})
     except Exception:  # torch.load raises a dozen kinds on a damaged file: the run starts anew
         return None
 

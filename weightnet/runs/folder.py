@@ -14,20 +14,23 @@ A file is either absent or whole: it is written beside and renamed.
 
 import csv
 import io
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain, repeat
 from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
 
 from weightnet.experiment import METRICS, Config, EpochResult, Origin
-from weightnet.runs.record import Record, now, read_record, to_json
+from weightnet.runs.record import Record, now, read_record
 
-__all__ = ["METRICS", "Record", "RunFolder", "RunState", "State", "write_whole"]
+__all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whole"]
 
 
 class State(StrEnum):
@@ -35,8 +38,7 @@ class State(StrEnum):
 
     MISSING = "missing"
     DONE = "done"
-    STALE = "stale"
-    """Done, but what it was made with is not what a run would be made with now."""
+    STALE = "stale"  # done, but what it was made with is not what a run would be made with now
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     RUNNING = "running"
@@ -67,10 +69,7 @@ class RunFolder:
         """Return the run's lease: whoever executes the run holds it, and it ends with its process, however that ends.
 
         It is a lock of the operating system (flock), so it also works between machines that share a disk, where that
-        disk supports such locks (NFS 4, Lustre with flock, GPFS).
-
-        Raises:
-            OSError: the folder of the locks cannot be made.
+        disk supports such locks (NFS 4, Lustre with flock, GPFS). OSError: the folder of the locks cannot be made.
         """
         locks = self.path.parent / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
@@ -80,53 +79,35 @@ class RunFolder:
         """Tell whether a live process executes the run."""
         if not (self.path.parent / ".locks" / self.path.name).exists():
             return False
-        lock = self.lock()
         try:
-            lock.acquire(timeout=0)
+            with self.lock().acquire(timeout=0):
+                return False
         except Timeout:
             return True
-        lock.release()
-        return False
 
     def state(self, origin: Origin) -> RunState:
-        """Return where the run stands.
-
-        Args:
-            origin: what its numbers would come from, if it were run now.
-        """
+        """Return where the run stands; its numbers would come from `origin`, if it were run now."""
         return self.state_of(self.record(), origin)
 
     def state_of(self, record: Record | None, origin: Origin) -> RunState:
         """Return where the run stands, given what its run.json says."""
         if record and record.status == "done":
             why = record.origin().difference(origin)
-            return RunState(State.STALE, why) if why else RunState(State.DONE)
+            return RunState(State.STALE if why else State.DONE, why)
         if self.is_held():
             return RunState(State.RUNNING)
-        if record is None:
-            return RunState(State.MISSING)
-        if record.status == "failed":
+        if record and record.status == "failed":
             return RunState(State.FAILED, (record.error or "").strip().rpartition("\n")[2])
-        return RunState(State.INTERRUPTED)
+        return RunState(State.INTERRUPTED if record else State.MISSING)
 
     def set_aside(self) -> None:
-        """Move a finished run's files to `.old/`, where nothing reads them, so that it can be executed again.
-
-        A run that another process has begun to execute meanwhile is left alone.
-        """
-        lock = self.lock()
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return
-        try:
+        """Move a finished run to `.old/`, where nothing reads it, unless a process has begun to execute it again."""
+        with suppress(Timeout), self.lock().acquire(timeout=0):
             record = self.record()
             if record and record.status == "done":
                 old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
                 old.parent.mkdir(exist_ok=True)
                 self.path.rename(old)
-        finally:
-            lock.release()
 
     def write_death(self, why: str) -> None:
         """Write into run.json that the process that executed the run died, unless another has taken the run over."""
@@ -137,7 +118,7 @@ class RunFolder:
 
     def write_record(self, record: Record) -> None:
         """Write run.json."""
-        write_whole(self.path / "run.json", to_json(record).encode())
+        write_whole(self.path / "run.json", (json.dumps(asdict(record), indent=2) + "\n").encode())
 
     def write_config(self, config: Config) -> None:
         """Write config.yaml."""
@@ -146,29 +127,21 @@ class RunFolder:
     def write_history(self, history: Sequence[EpochResult]) -> None:
         """Write metrics.csv, steps.csv and feedback.csv, each as a whole."""
         for name, rows in tables(history).items():
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(rows)
-            write_whole(self.path / name, text.getvalue().encode())
+            write_csv(self.path / name, rows)
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the rows of metrics.csv; none where there is no such file.
-
-        Raises:
-            ValueError: it has other columns, or something that is no number.
-        """
+        """Return the rows of metrics.csv, as `table` does."""
         return self.table("metrics.csv", METRICS)
 
     def table(self, name: str, columns: Sequence[str]) -> list[dict[str, float]]:
-        """Return the rows of one of the run's CSV files, which has these columns; none where there is no such file.
+        """Return the rows of one of the run's CSV files; none where there is no such file.
 
-        Raises:
-            ValueError: it has others, or something that is no number.
+        ValueError: it has other columns, or something that is no number.
         """
         path = self.path / name
         if not path.exists():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+        header, *rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines())) or [[]]
         if header != list(columns):
             raise ValueError(f"{name} has the columns {header}")
         return [dict(zip(columns, map(float, row), strict=True)) for row in rows]
@@ -176,36 +149,25 @@ class RunFolder:
     def difference(self, history: Sequence[EpochResult]) -> tuple[list[str], str]:
         """Compare the first epochs in the run's files with these, bit for bit, but for seconds.
 
-        Returns:
-            The names of the files that are there, and the first number that differs ("" where none does).
-
-        Raises:
-            OSError: metrics.csv cannot be read.
+        Return the names of the files that are there, and the first number that differs ("" where none does). OSError:
+        metrics.csv cannot be read.
         """
         compared = []
         for name, expected in tables(history).items():
-            path = self.path / name
-            if name != "metrics.csv" and not path.exists():
+            if name != "metrics.csv" and not (self.path / name).exists():
                 continue
             compared.append(name)
-            with path.open(newline="", encoding="utf-8") as file:
-                found = list(csv.reader(file))
-            for place, row in enumerate(expected):
-                there = found[place] if place < len(found) else []
-                for column, value in enumerate(row):
-                    was = there[column] if column < len(there) else "nothing"
-                    if expected[0][column] != "seconds" and was != str(value):
-                        at = f"{expected[0][0]} {row[0]}" if place else "header"
-                        return compared, f"{name}, {at}: {expected[0][column]} was {was}, now {value}"
+            header, lines = expected[0], (self.path / name).read_text(encoding="utf-8").splitlines()
+            for row, found in zip(expected, chain(csv.reader(lines), repeat([])), strict=False):
+                for column, value, was in zip(header, row, chain(found, repeat("nothing")), strict=False):
+                    if column != "seconds" and was != str(value):
+                        at = "header" if row is header else f"{header[0]} {row[0]}"
+                        return compared, f"{name}, {at}: {column} was {was}, now {value}"
         return compared, ""
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file beside and rename it, so that a reader, or a crash, never meets half of it.
-
-    Raises:
-        OSError: as the file system says; the file is then as it was before.
-    """
+    """Write a file beside and rename it, so that no reader ever meets half of it; after an OSError it is as before."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
@@ -213,9 +175,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    finally:
         beside.unlink(missing_ok=True)
-        raise
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """Write the rows, header first, as `write_whole` does."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def tables(history: Sequence[EpochResult]) -> dict[str, list[Sequence[object]]]:

@@ -1,11 +1,11 @@
 """How a run shows that it is alive on a terminal: a bar. (Elsewhere the log has a line an epoch.)"""
 
+import logging
 import multiprocessing
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from weightnet.experiment import EpochResult
 
@@ -14,50 +14,36 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """One line on a terminal: epoch, steps a second, loss, accuracy, time left."""
-
-    REFRESH = 0.2
-    """Seconds between two looks at the loss: each waits for the device."""
+    """One line on a terminal: epoch, steps a second, loss, accuracy, time left. As a context: alone on its line."""
 
     def __init__(self, *, epochs: int, steps: int, done: int) -> None:
         """Start the bar of a run of `steps` steps in `epochs` epochs, of which `done` epochs are behind it."""
-        self.epochs = epochs
-        self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[rate]} steps/s"),
-            TextColumn("loss {task.fields[loss]}"),
-            TextColumn("accuracy {task.fields[accuracy]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            expand=True,
-            transient=True,
-            speed_estimate_period=10,
-        )
-        self.task = self.bar.add_task(
-            "", total=steps, completed=steps * done // epochs,
-            epoch=min(done + 1, epochs), rate="-", loss="-", accuracy="-",
+        self.epochs, self.shown = epochs, {"loss": "-", "accuracy": "-"}
+        self.bar = tqdm(
+            total=steps, initial=steps * done // epochs, desc=f"epoch {min(done + 1, epochs)}/{epochs}", unit=" steps",
+            bar_format="{desc} {bar} {rate_noinv_fmt}{postfix}, {remaining} left", postfix=self.shown,
+            mininterval=0.2, miniters=1, leave=False, dynamic_ncols=True,
         )  # fmt: skip
-        self.shown = 0.0
-        self.bar.start()
+
+    def __enter__(self) -> "Bar":
+        logging.getLogger("weightnet").propagate = False  # keeps the log's lines off the bar
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+        logging.getLogger("weightnet").propagate = True
 
     def step(self, step: int, loss: "Tensor") -> None:
-        """Move the bar, a few times a second."""
-        now = self.bar.get_time()
-        if now - self.shown >= self.REFRESH:
-            self.shown = now
-            speed = self.bar.tasks[0].speed
-            rate = f"{speed:.0f}" if speed else "-"
-            self.bar.update(self.task, completed=step, loss=f"{loss.item():.3f}", rate=rate)
+        """Move the bar, and look at the loss when it is drawn, a few times a second: each look waits for the device."""
+        if self.bar.update(step - self.bar.n):
+            self.shown["loss"] = f"{loss.item():.3f}"
+            self.bar.set_postfix(self.shown)
 
     def epoch(self, result: EpochResult) -> None:
         """Show the epoch's accuracy."""
-        accuracy, epoch = f"{result.test_accuracy:.2%}", min(result.epoch + 1, self.epochs)
-        self.bar.update(self.task, completed=result.step, epoch=epoch, accuracy=accuracy)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self.bar.stop()
+        self.shown["accuracy"] = f"{result.test_accuracy:.2%}"
+        self.bar.set_description_str(f"epoch {min(result.epoch + 1, self.epochs)}/{self.epochs}", refresh=False)
+        self.bar.set_postfix(self.shown)
 
 
 def on_terminal() -> bool:

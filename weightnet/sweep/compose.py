@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,27 +24,21 @@ from weightnet.experiment import Config, build, resolve
 # The types of the config: an unknown key or a wrong type is refused when a config is composed.
 ConfigStore.instance().store(name="schema", node=Config, provider="weightnet")
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-"""The folder of the YAML files."""
+CONF = Path(__file__).resolve().parents[2] / "conf"  # the folder of the YAML files
 
 
 @contextmanager
 def composer(overrides: Sequence[str] = ()) -> "Iterator[Composer]":
     """Yield the composer of a sweep outside of run.py, for overrides as on its command line."""
-    with (
-        nullcontext()
-        if GlobalHydra.instance().is_initialized()
-        else initialize_config_dir(str(CONF), version_base="1.3")
-    ):
+    initialized = GlobalHydra.instance().is_initialized()
+    with nullcontext() if initialized else initialize_config_dir(str(CONF), version_base="1.3"):
         yield Composer(GlobalHydra.instance().config_loader(), overrides)
 
 
 def to_config(cfg: DictConfig) -> Config:
     """Convert a composed config and resolve it.
 
-    Raises:
-        UserError: a value is impossible, or the dimensions do not fit.
-        OmegaConfBaseException: a key was added that the schema does not have.
+    UserError: a value is impossible, or the dimensions do not fit. OmegaConfBaseException: the schema has no such key.
     """
     return resolve(build(_plain(cfg)))
 
@@ -62,14 +57,15 @@ class Composer:
         self.master = master or loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
         self.parser = OverridesParser.create(config_loader=loader)
         self.groups = set(loader.list_groups(""))
-        self.parsed: dict[str, Override] = {}
-        self.bases: dict[tuple[str, ...], _Base] = {}
+        # Where values are set to give them their type; what else it holds does not matter.
+        self.typed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), _ours(self.master)))
+        self._parse = cache(lambda part: self.parser.parse_overrides([part])[0])
+        self._value, self._base = cache(self._typed_value), cache(self._compose_base)
 
     def axes(self) -> dict[str, list[str]]:
         """Return key -> its values as overrides (`["seed=1", "seed=2"]`), in order; fixed keys have one value.
 
-        Raises:
-            UserError: a sweep that is no choice, range or glob.
+        UserError: a sweep that is no choice, range or glob.
         """
         own = [f"{key}={values}" for key, values in (self.master.hydra.sweeper.params or {}).items()]
         axes: dict[str, list[str]] = {}
@@ -84,75 +80,46 @@ class Composer:
         return axes
 
     def compose(self, parts: Sequence[str]) -> Config:
-        """Return the config of the job with these overrides, not resolved.
-
-        Raises:
-            HydraException, OmegaConfBaseException: as Hydra's own composition.
-        """
+        """Return the config of the job with these overrides, not resolved; errors are those of Hydra's composition."""
         choices = tuple(part for part in parts if not self._may_be_plain(part))
-        if any(self._parse(part).key_or_group not in self.groups for part in choices):
-            return build(_plain(self._by_hydra(parts)))
-        base = self.bases.get(choices)
-        if base is None:
-            base = self.bases[choices] = _Base(self._by_hydra(choices))
-        values = [self._parse(part) for part in parts if part not in choices]
-        try:
-            return base.with_values(values)
-        except (HydraException, OmegaConfBaseException, _NotPlain):
-            return build(_plain(self._by_hydra(parts)))
-
-    def _by_hydra(self, parts: Sequence[str]) -> DictConfig:
-        return self.loader.load_sweep_config(self.master, list(parts))
-
-    def _parse(self, part: str) -> Override:
-        if part not in self.parsed:
-            (self.parsed[part],) = self.parser.parse_overrides([part])
-        return self.parsed[part]
+        if all(self._parse(part).key_or_group in self.groups for part in choices):
+            base, values = self._base(choices), [self._parse(part) for part in parts if part not in choices]
+            with suppress(HydraException, OmegaConfBaseException):
+                if config := self._with_values(*base, values):
+                    return config
+        return build(_plain(self.loader.load_sweep_config(self.master, list(parts))))
 
     def _may_be_plain(self, part: str) -> bool:
         """Tell whether the override gives an existing key a value that needs no resolving."""
-        if part[0] in "+~" or "${" in part or "???" in part or "@" in part.partition("=")[0]:
-            return False
         key = part.partition("=")[0]
-        return key not in self.groups and key.partition(".")[0] != "hydra" and "/" not in key
+        needs_hydra = part[:1] in "+~" or "${" in part or "???" in part or "@" in key or "/" in key
+        return not needs_hydra and key not in self.groups and key.partition(".")[0] != "hydra"
 
+    def _compose_base(self, choices: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+        """Return what the jobs with one choice of groups start from, and the keys that its interpolations refer to."""
+        composed = self.loader.load_sweep_config(self.master, list(choices))
+        interpolations = re.findall(r"\$\{[^}]*\}", OmegaConf.to_yaml(_ours(composed)))
+        return _plain(composed), re.findall(r"[\w.]+", " ".join(interpolations))
 
-class _NotPlain(Exception):
-    """The override needs Hydra."""
-
-
-class _Base:
-    """What the jobs with one choice of groups start from."""
-
-    def __init__(self, composed: DictConfig) -> None:
-        self.plain = _plain(composed)
-        # Where values are set to give them their type; what else it holds does not matter.
-        self.typed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), _ours(composed)))
-        unresolved = OmegaConf.to_yaml(_ours(composed), resolve=False)
-        interpolations = re.findall(r"\$\{[^}]*\}", unresolved)
-        self.referred = [word for text in interpolations for word in re.findall(r"[\w.]+", text)]
-        self.converted: dict[str, Any] = {}  # override -> its value with its type
-
-    def with_values(self, overrides: Sequence[Override]) -> Config:
-        """Return the config with plain values set, the last one winning."""
-        plain = {key: dict(value) if isinstance(value, dict) else value for key, value in self.plain.items()}
+    def _with_values(self, base: dict[str, Any], referred: list[str], overrides: Sequence[Override]) -> Config | None:
+        """Return the config with plain values set, the last one winning; None where one of them needs Hydra."""
+        plain = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
         for override in overrides:
-            group, _, key = override.key_or_group.rpartition(".")
+            path = override.key_or_group
+            group, _, key = path.rpartition(".")
             target = plain.get(group) if group else plain
             if not isinstance(target, dict) or isinstance(target.get(key, {}), dict):
-                raise _NotPlain
-            target[key] = self._convert(override)
+                return None
+            if any(path == word or path.startswith(f"{word}.") or word.startswith(".") for word in referred):
+                return None
+            target[key] = self._value(override.input_line)
         return build(plain)
 
-    def _convert(self, override: Override) -> Any:
-        text, key = cast(str, override.input_line), override.key_or_group
-        if text not in self.converted:
-            if any(key == word or key.startswith(f"{word}.") or word.startswith(".") for word in self.referred):
-                raise _NotPlain
-            OmegaConf.update(self.typed, key, override.value(), merge=True)
-            value = OmegaConf.select(self.typed, key)
-            self.converted[text] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        return self.converted[text]
+    def _typed_value(self, part: str) -> Any:
+        override = self._parse(part)
+        OmegaConf.update(self.typed, override.key_or_group, override.value(), merge=True)
+        value = OmegaConf.select(self.typed, override.key_or_group)
+        return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _ours(cfg: DictConfig) -> DictConfig:

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -24,9 +23,8 @@ class Display:
         self.running: dict[str, Task] = {}
         self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
         self.start = time.monotonic()
-        self.live = (
-            Live(console=Console(stderr=True), auto_refresh=False, transient=True) if sys.stderr.isatty() else None
-        )
+        console = Console(stderr=True)
+        self.live = Live(console=console, auto_refresh=False, transient=True) if sys.stderr.isatty() else None
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -34,9 +32,7 @@ class Display:
         self.update()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.live:
             self.live.stop()
 
@@ -84,10 +80,8 @@ class Display:
 
     def _left(self, epochs: dict[str, list[dict[str, float]]]) -> str:
         """Return the time left, at the pace so far; unfinished runs count by their epochs."""
-        partly = sum(
-            work(self.running[name].config) * len(rows) / self.running[name].config.train.epochs
-            for name, rows in epochs.items()
-        )
+        running = [(self.running[name].config, len(rows)) for name, rows in epochs.items()]
+        partly = sum(work(config) * done / config.train.epochs for config, done in running)
         share = (self.ended_work + partly) / self.all_work if self.all_work else 1.0
         if not share:
             return "time left unknown"

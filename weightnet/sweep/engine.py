@@ -4,35 +4,32 @@ Another engine (a cluster's queue, Ray) is an `Engine` whose processes call `per
 command lines instead, as Hydra has it.
 """
 
+import multiprocessing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 
 from weightnet.errors import Held, RunFailed, UserError
-from weightnet.experiment import Config, run_id
+from weightnet.experiment import PRELOAD, Config, run_id
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One run to execute, or to replay."""
 
-    config: Config
-    """Resolved."""
-    overrides: list[str]
-    """The command line's, for the record."""
-    verify_epochs: int | None = None
-    """None: execute the run. A number: replay so many epochs of it, which is done, and compare."""
+    config: Config  # resolved
+    overrides: list[str]  # the command line's, for the record
+    verify_epochs: int | None = None  # None: execute the run; else replay so many of its epochs, and compare
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task ended: its value, or an error. `Held`: another process executes the run; `CancelledError`: not done,
-    because the sweep stopped.
-    """
+    """How a task ended: a value or an error. `Held`: another process has it; `CancelledError`: the sweep stopped."""
 
-    value: float | str | None = None
-    """The test accuracy of a run; of a replay the first number that differs, "" for none."""
+    value: float | str | None = None  # a run's test accuracy; of a replay the first number that differs, "" for none
     error: BaseException | None = None
 
     @property
@@ -46,11 +43,7 @@ class Engine(ABC):
 
     @abstractmethod
     def execute(self, tasks: Sequence[Task]) -> list[Outcome]:
-        """Execute the tasks, started in their order; return an outcome each.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C; every run is at rest by then.
-        """
+        """Execute the tasks, started in order; return an outcome each. On KeyboardInterrupt every run is at rest."""
 
 
 def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
@@ -67,3 +60,15 @@ def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
         return Outcome(error=CancelledError())
     except SystemExit as error:  # of code of the user's: a failed run, not the end of the process
         return Outcome(error=RunFailed(f"{run_id(task.config)}: sys.exit({error.code})"))
+
+
+def warm_up() -> ForkServerContext:
+    """Begin to import what workers need, in a process of its own; return the context that makes them from it.
+
+    That process imports torch once, while this one still plans. Every worker is a fork of it and therefore there at
+    once, also one that replaces another. (This process itself should not be forked: it has threads.)
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["weightnet.runs.job", "weightnet.sweep.workers", *PRELOAD])
+    forkserver.ensure_running()
+    return context

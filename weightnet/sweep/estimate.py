@@ -19,13 +19,9 @@ def seconds_per_epoch(outputs: Path) -> dict[str, float]:
 
 
 def estimate(configs: Sequence[Config], outputs: Path, *, probing: Sequence[Config] = ()) -> list[float]:
-    """Return each run's seconds.
+    """Return each run's seconds, by the finished runs below an output root.
 
-    Args:
-        configs: resolved.
-        outputs: root of all output, where finished runs are looked for.
-        probing: of these configs, shapes that no finished run has are timed; runs of other such shapes are compared by
-            their work.
+    Of `probing`, shapes that no finished run has are timed; runs of other such shapes are compared by their work.
     """
     known = seconds_per_epoch(outputs)
     for config in probing:

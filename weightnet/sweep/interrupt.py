@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 
 @contextmanager
@@ -16,7 +15,7 @@ def finish_epoch_on_ctrl_c() -> Iterator[Callable[[], bool]]:
         return
     pressed = False
 
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
+    def on_interrupt(*signal_and_frame: object) -> None:
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -29,40 +29,39 @@ def plainly() -> Iterator[None]:
     if _DEBUGGING:
         yield
         return
-    before = os.environ.get(_FULL_ERROR)
+    before = {name: value for name, value in os.environ.items() if name == _FULL_ERROR}
     os.environ[_FULL_ERROR] = "1"  # Hydra: let exceptions through to here
     try:
         yield
-    except UserError as error:
-        stop(str(error), 2)
-    except (HydraException, OmegaConfBaseException) as error:
-        stop(explain(error), 2)
+        return
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        message, status = explain(error), 2
     except RunFailed as error:
-        stop(str(error), 1)
+        message, status = str(error), 1
     except KeyboardInterrupt:
-        stop("interrupted; the same command goes on where this one stopped", 130)
+        message, status = "interrupted; the same command goes on where this one stopped", 130
     except Exception:  # a bug: Hydra would turn it into a warning where a callback raises it
         traceback.print_exc()
         raise SystemExit(1) from None
     finally:
-        if before is None:
-            os.environ.pop(_FULL_ERROR, None)
-        else:
-            os.environ[_FULL_ERROR] = before
-
-
-def stop(message: str, status: int) -> None:
-    """Print the message and exit."""
+        os.environ.pop(_FULL_ERROR, None)
+        os.environ.update(before)
     print(f"weightnet: {message}", file=sys.stderr)
     raise SystemExit(status)
 
 
 def explain(error: BaseException) -> str:
-    """Return what Hydra or OmegaConf found wrong as one sentence, with the close match where there is one."""
-    chain = list(_causes(error))
+    """Return what we, Hydra or OmegaConf found wrong as one sentence, with the close match where there is one."""
+    if isinstance(error, UserError):
+        return str(error)
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
     for cause in chain:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
-            return _unknown_choice(cause.missing_cfg_file, cause.options or ())
+            group, _, choice = cause.missing_cfg_file.rpartition("/")
+            close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
+            return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
@@ -76,19 +75,8 @@ def explain(error: BaseException) -> str:
     return _first_line(error)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _unknown_choice(path: str, options: Iterable[str]) -> str:
-    group, _, choice = path.rpartition("/")
-    return f"{group}={choice}: there is no such {group}{close_match(choice, options)} Choices: {', '.join(options)}"
 
 
 def _unknown_key(key: str) -> str:
@@ -107,8 +95,7 @@ def close_match(word: str, choices: Iterable[str]) -> str:
 
 
 def _keys(schema: Any, prefix: str = "") -> Iterator[str]:
-    types = get_type_hints(schema)
     for field in fields(schema):
         yield prefix + field.name
-        if is_dataclass(types[field.name]):
-            yield from _keys(types[field.name], f"{prefix}{field.name}.")
+        if is_dataclass(field.type):
+            yield from _keys(field.type, f"{prefix}{field.name}.")

@@ -3,7 +3,9 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -30,12 +32,9 @@ class Job:
     """One run of a sweep."""
 
     id: str
-    overrides: list[str]
-    """All of them, in the order of the command line."""
-    differing: str
-    """Those in which the jobs of the sweep differ."""
-    config: Config
-    """Resolved."""
+    overrides: list[str]  # all of them, in the order of the command line
+    differing: str  # those in which the jobs of the sweep differ
+    config: Config  # resolved
 
     @property
     def folder(self) -> RunFolder:
@@ -48,8 +47,7 @@ class Plan:
     """The jobs of a sweep, each once, in the order of its axes."""
 
     jobs: list[Job]
-    merged: int
-    """How many combinations of the axes were the same run as another one."""
+    merged: int  # how many combinations of the axes were the same run as another one
     excluded: int
 
 
@@ -62,51 +60,43 @@ def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
 def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = ()) -> Plan:
     """Compose and check all jobs of a sweep. It looks at no run folder.
 
-    Args:
-        composer: of the sweep.
-        zipped: axes that move together, as "key,key".
-        exclude: combinations to leave out, as "key=value,key=value".
+    `zipped` are axes that move together, as "key,key"; `exclude` combinations to leave out, as "key=value,key=value".
 
     Raises:
         UserError: a job is impossible, or `zipped` or `exclude` is; the message has every mistake.
     """
     axes = composer.axes()
     varying = {part for values in axes.values() if len(values) > 1 for part in values}
-    rules = [_Rule(text, composer) for text in exclude]
+    rules = {text: composer.parser.parse_overrides([part.strip() for part in text.split(",")]) for text in exclude}
+    matched: set[str] = set()
     jobs: dict[str, Job] = {}
-    mistakes: dict[str, None] = {}
+    mistakes: list[str] = []
     merged = excluded = 0
     for parts in combinations(axes, zipped):
         try:
             asked = composer.compose(parts)
-            if any([rule.matches(asked) for rule in rules]):
+            if found := {text for text, wanted in rules.items() if _matches(asked, text, wanted)}:
+                matched |= found
                 excluded += 1
                 continue
             config = resolve(asked)
-        except UserError as error:
-            mistakes[str(error)] = None
-            continue
-        except (HydraException, OmegaConfBaseException) as error:
-            mistakes[explain(error)] = None
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            mistakes.append(explain(error))
             continue
         key = signature(config)
         merged += key in jobs
         if key not in jobs:
-            differing = " ".join(part for part in parts if part in varying)
-            jobs[key] = Job(run_id(config), list(parts), differing, config)
-    for rule in rules:
-        if not rule.matched and not mistakes:
-            mistakes[f"hydra.sweeper.exclude: {rule.text} matches no job of this sweep"] = None
-    if mistakes:
-        raise UserError("\n  ".join(mistakes))
+            jobs[key] = Job(run_id(config), list(parts), " ".join(part for part in parts if part in varying), config)
+    unused = [f"hydra.sweeper.exclude: {text} matches no job of this sweep" for text in rules if text not in matched]
+    if mistakes or unused:
+        raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
     return Plan(list(jobs.values()), merged, excluded)
 
 
 def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield the overrides of each job: the axes crossed, but for those that are zipped.
 
-    Raises:
-        UserError: a zipped key is no axis, is zipped twice, or its axis has another length.
+    UserError: a zipped key is no axis, is zipped twice, or its axis has another length.
     """
     groups = [[key.strip() for key in text.split(",")] for text in zipped]
     keys = [key for group in groups for key in group]
@@ -116,9 +106,8 @@ def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[
         if keys.count(key) > 1:
             raise UserError(f"hydra.sweeper.zip: {key} is named twice")
     for group in groups:
-        lengths = {key: len(axes[key]) for key in group}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        if len({len(axes[key]) for key in group}) > 1:
+            counts = ", ".join(f"{key} has {len(axes[key])}" for key in group)
             raise UserError(f"hydra.sweeper.zip: axes that move together need as many values: {counts}")
     leaders = {group[0]: group for group in groups}
     steps = [
@@ -130,24 +119,13 @@ def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[
         yield tuple(part for parts in chosen for part in parts)
 
 
-class _Rule:
-    """One entry of `hydra.sweeper.exclude`: a partial override, held against the config that a job asks for."""
-
-    def __init__(self, text: str, composer: Composer) -> None:
-        self.text, self.matched = text, False
-        self.wanted: list[tuple[str, object]] = []
-        for part in composer.parser.parse_overrides([part.strip() for part in text.split(",")]):
-            self.wanted.append((GROUPS.get(part.key_or_group, part.key_or_group), part.value()))
-
-    def matches(self, config: Config) -> bool:
-        found = all(str(self._get(config, key)) == str(value) for key, value in self.wanted)
-        self.matched |= found
-        return found
-
-    def _get(self, config: Config, key: str) -> object:
-        value: object = config
-        for name in key.split("."):
-            if not hasattr(value, name):
-                raise UserError(f"hydra.sweeper.exclude: {self.text}: there is no key {key}")
-            value = getattr(value, name)
-        return value
+def _matches(config: Config, text: str, wanted: Sequence[Override]) -> bool:
+    """Tell whether a job asks for all that an entry of `hydra.sweeper.exclude` wants, a partial override."""
+    for part in wanted:
+        key = GROUPS.get(part.key_or_group, part.key_or_group)
+        try:
+            if str(attrgetter(key)(config)) != str(part.value()):
+                return False
+        except AttributeError:
+            raise UserError(f"hydra.sweeper.exclude: {text}: there is no key {key}") from None
+    return True

@@ -1,6 +1,5 @@
 """A sweep from overrides to results: plan, execute by whatever launcher, record, report."""
 
-import csv
 import json
 import shlex
 import sys
@@ -10,85 +9,59 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
 
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import facts
-from weightnet.runs.folder import RunState, State, write_whole
+from weightnet.runs.folder import RunState, State, write_csv, write_whole
 from weightnet.sweep.compose import Composer
 from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match
 from weightnet.sweep.plan import RERUN, Job, Plan, make_plan, read_states
 
-States = dict[str, RunState]
-"""Job's id -> where its run stands."""
+States = dict[str, RunState]  # job's id -> where its run stands
 
 
-def sweep(
-    *,
-    loader: ConfigLoader,
-    launcher: Launcher,
-    master: DictConfig,
-    rerun: str,
-    dry_run: bool,
-    exclude: Sequence[str],
-    zipped: Sequence[str],
-    verify_epochs: int,
-) -> Sequence[Outcome]:
-    """Plan a sweep, launch what `rerun` asks for, write its records, and report.
-
-    Args:
-        loader: Hydra's.
-        launcher: decides where the runs are executed.
-        master: Hydra's config of the sweep.
-        rerun: a key of `weightnet.sweep.plan.RERUN`.
-        dry_run: print the plan and run nothing.
-        exclude: see `weightnet.sweep.plan.make_plan`.
-        zipped: see `weightnet.sweep.plan.make_plan`.
-        verify_epochs: how many epochs `rerun=verify` replays.
+def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Sequence[Outcome]:
+    """Plan the sweep of Hydra's config `master`, launch what its `rerun` asks for, write its records, and report.
 
     Raises:
         UserError: an option or a job is impossible; nothing has run then.
         RunFailed: runs have failed, or give other numbers; the message groups them by cause.
     """
+    options, outputs = master.hydra.sweeper, Path(master.outputs)
+    rerun, verifying = options.rerun, options.rerun == "verify"
     if rerun not in RERUN:
-        hint = close_match(rerun, RERUN)
-        raise UserError(f"hydra.sweeper.rerun={rerun}: must be one of {', '.join(RERUN)}{hint}")
-    if verify_epochs < 1:
-        raise UserError(f"hydra.sweeper.verify_epochs={verify_epochs}: must be at least 1")
-    if rerun == "verify" and not isinstance(launcher, Engine):
+        raise UserError(f"hydra.sweeper.rerun={rerun}: must be one of {', '.join(RERUN)}{close_match(rerun, RERUN)}")
+    if options.verify_epochs < 1:
+        raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
+    if verifying and not isinstance(launcher, Engine):
         raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local")
-    plan = make_plan(Composer(loader, [], master), zipped=zipped, exclude=exclude)
+    plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude)
     states = read_states(plan.jobs)
-    to_run = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
-    outputs = Path(master.outputs)
-    if dry_run:
-        _print_plan(plan, states, to_run, outputs)
+    jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
+    if options.dry_run:
+        _print_plan(plan, states, jobs, outputs)
         return []
-    jobs = _longest_first(to_run, outputs)
     _say(plan, states, len(jobs), rerun)
     if not jobs:
         return []
+    seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
+    jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
+    folder = _begin_records(master, plan, states)
     try:
-        record = _Record(Path(master.hydra.sweep.dir), master, plan, states)
-    except OSError as error:
-        why = error.strerror or error
-        raise RunFailed(f"cannot write to {master.hydra.sweep.dir} ({why}); nothing was run") from error
-    try:
-        outcomes = _launch(launcher, jobs, states, verify_epochs if rerun == "verify" else None)
+        outcomes = _launch(launcher, jobs, states, options.verify_epochs if verifying else None)
     finally:
         states = read_states(plan.jobs)
-        try:
-            record.write_summary(plan, states)
-        except OSError as error:
-            print(f"cannot write {record.folder}/summary.csv ({error.strerror or error})", file=sys.stderr)
-    print(f"{_counts(plan, states)}; summary in {record.folder}/summary.csv", flush=True)
-    if rerun == "verify":
+        _write_summary(folder, plan, states)
+    print(f"{_counts(plan, states)}; summary in {folder}/summary.csv", flush=True)
+    if verifying:
         _raise_differences(jobs, outcomes)
     _raise_failures(jobs, outcomes, states, master)
     return outcomes
@@ -102,19 +75,9 @@ def _launch(launcher: Launcher, jobs: list[Job], states: States, verify_epochs: 
                 job.folder.set_aside()
     if isinstance(launcher, Engine):
         return launcher.execute([Task(job.config, job.overrides, verify_epochs) for job in jobs])
-    return [_outcome(result) for result in launcher.launch([job.overrides for job in jobs], initial_job_idx=0)]
-
-
-def _outcome(result: JobReturn) -> Outcome:
-    value = result._return_value  # its property raises errors
-    return Outcome(value) if result.status == JobStatus.COMPLETED else Outcome(error=value)
-
-
-def _longest_first(jobs: list[Job], outputs: Path) -> list[Job]:
-    """Return the jobs so that no long one is left alone at the end."""
-    seconds = estimate([job.config for job in jobs], outputs)
-    ranked = sorted(zip(jobs, seconds, strict=True), key=lambda pair: -pair[1])
-    return [job for job, _ in ranked]
+    results = launcher.launch([job.overrides for job in jobs], initial_job_idx=0)
+    ended = [(result.status == JobStatus.COMPLETED, result._return_value) for result in results]  # its property raises
+    return [Outcome(value) if completed else Outcome(error=value) for completed, value in ended]
 
 
 def _counts(plan: Plan, states: States) -> str:
@@ -137,31 +100,23 @@ def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
 
 def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) -> None:
     """Print the table of a dry run."""
-    running = {job.id for job in to_run}
     seconds = estimate([job.config for job in plan.jobs], outputs, probing=[job.config for job in to_run])
-    table = Table(
-        "id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "map", "time", box=None, pad_edge=False
-    )
+    running = {job.id for job in to_run}
+    columns = ("id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "map", "time")
+    table = Table(*columns, box=None, pad_edge=False)
     total = 0.0
     for job, duration in zip(plan.jobs, seconds, strict=True):
         known = facts(job.config)
         dx, runs = known["dx"], job.id in running
+        size = filesize.decimal(known["map"], precision=2) if known["map"] >= 1000 else ""
         total += duration if runs else 0
         table.add_row(
             job.id, job.differing, states[job.id].state, "yes" if runs else "", f"{known['parameters']:,}",
-            str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", _size(known["map"]), _duration(duration),
+            str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", size, _duration(duration),
         )  # fmt: skip
-    console = Console(width=None if sys.stdout.isatty() else 400)
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else 400).print(table)
     _say(plan, states, len(to_run), "none")
     print(f"in all about {_duration(total)} of one worker's time; nothing was run")
-
-
-def _size(number: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.2f} {unit}"
-    return ""
 
 
 def _duration(seconds: float) -> str:
@@ -171,38 +126,40 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
 
 
-class _Record:
-    """`<outputs>/sweeps/<time>/`: what was asked, planned and reached. Nothing there is ever overwritten."""
-
-    def __init__(self, folder: Path, master: DictConfig, plan: Plan, states: States) -> None:
-        """Make the folder and write what is known before the first run."""
-        self.folder = folder
-        number = 1
-        while True:
-            try:
-                self.folder.mkdir(parents=True)
-                break
-            except FileExistsError:  # another sweep began in the same second
-                number += 1
-                self.folder = folder.with_name(f"{folder.name}-{number}")
+def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
+    """Make `<outputs>/sweeps/<time>/`, where nothing is ever overwritten; write what was asked and is planned."""
+    rows = [[job.id, job.differing, states[job.id].state, facts(job.config)["parameters"]] for job in plan.jobs]
+    try:
+        folder = _new_folder(Path(master.hydra.sweep.dir))
         command = {"command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task)}
-        write_whole(self.folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
-        rows = [[job.id, job.differing, states[job.id].state, facts(job.config)["parameters"]] for job in plan.jobs]
-        self._write("plan.csv", ["id", "differing", "state", "parameters"], rows)
+        write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
+        write_csv(folder / "plan.csv", [["id", "differing", "state", "parameters"], *rows])
+    except OSError as error:
+        why = f"cannot write to {master.hydra.sweep.dir} ({error.strerror or error}); nothing was run"
+        raise RunFailed(why) from error
+    return folder
 
-    def write_summary(self, plan: Plan, states: States) -> None:
-        """Write a row a run: what it reached."""
-        rows = []
+
+def _new_folder(path: Path, number: int = 1) -> Path:
+    folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+    try:
+        folder.mkdir(parents=True)
+        return folder
+    except FileExistsError:  # another sweep began in the same second
+        return _new_folder(path, number + 1)
+
+
+def _write_summary(folder: Path, plan: Plan, states: States) -> None:
+    """Write a row a run: what it reached."""
+    rows: list[list[object]] = [["id", "differing", "state", "test_accuracy", "seconds"]]
+    try:
         for job in plan.jobs:
             metrics = job.folder.metrics()
-            accuracy = metrics[-1]["test_accuracy"] if metrics else ""
-            seconds = sum(row["seconds"] for row in metrics)
+            accuracy, seconds = metrics[-1]["test_accuracy"] if metrics else "", sum(row["seconds"] for row in metrics)
             rows.append([job.id, job.differing, states[job.id].state, accuracy, seconds])
-        self._write("summary.csv", ["id", "differing", "state", "test_accuracy", "seconds"], rows)
-
-    def _write(self, name: str, header: list[str], rows: Sequence[Sequence[object]]) -> None:
-        with (self.folder / name).open("x", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *rows])
+        write_csv(folder / "summary.csv", rows)
+    except (OSError, ValueError) as error:  # a full disk, a damaged metrics.csv: what the sweep has to say comes first
+        print(f"cannot write {folder}/summary.csv ({getattr(error, 'strerror', None) or error})", file=sys.stderr)
 
 
 def _raise_differences(jobs: list[Job], outcomes: Sequence[Outcome]) -> None:
@@ -217,22 +174,19 @@ def _raise_differences(jobs: list[Job], outcomes: Sequence[Outcome]) -> None:
 def _raise_failures(jobs: list[Job], outcomes: Sequence[Outcome], states: States, master: DictConfig) -> None:
     """Group the runs that failed by cause; say how to run just those again."""
     causes: dict[str, list[Job]] = defaultdict(list)
-    mistakes, stopped = set(), 0
     for job, outcome in zip(jobs, outcomes, strict=True):
-        stopped += isinstance(outcome.error, CancelledError)
-        if not outcome.failed:
-            continue
-        if isinstance(outcome.error, UserError):
-            mistakes.add(str(outcome.error))
-        recorded = states[job.id].why if states[job.id].state == State.FAILED else ""
-        causes[recorded or str(outcome.error).strip().rpartition("\n")[2]].append(job)
+        if outcome.failed:
+            recorded = states[job.id].why if states[job.id].state == State.FAILED else ""
+            said = str(outcome.error).strip().rpartition("\n")[2]
+            causes[said if isinstance(outcome.error, UserError) else recorded or said].append(job)
     if not causes:
         return
+    stopped = sum(isinstance(outcome.error, CancelledError) for outcome in outcomes)
     text = [f"{sum(map(len, causes.values()))} of {len(jobs)} runs failed{f', {stopped} not started' * bool(stopped)}:"]
     for cause, members in sorted(causes.items(), key=lambda pair: -len(pair[1])):
         names = ", ".join(job.id for job in members[:3]) + (", ..." if len(members) > 3 else "")
         text.append(f"  {len(members)} x {cause}\n      {names}")
-    if mistakes == set(causes):
+    if {str(outcome.error) for outcome in outcomes if isinstance(outcome.error, UserError)} == set(causes):
         raise UserError("\n".join(text))
     overrides = [part for part in master.hydra.overrides.task if not part.startswith("hydra.sweeper.rerun=")]
     again = shlex.join(["python", "run.py", "-m", *overrides, "hydra.sweeper.rerun=failed"])

@@ -14,22 +14,20 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from pickle import UnpicklingError
-from types import TracebackType
 
 from weightnet.errors import Held, RunFailed
 from weightnet.experiment import Config, run_folder, run_id
 from weightnet.runs.folder import RunFolder
 from weightnet.sweep.display import Display
-from weightnet.sweep.engine import Outcome, Task, perform
+from weightnet.sweep.engine import Outcome, Task, perform, warm_up
 from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
-from weightnet.sweep.warm import warm_up
 
+# So many workers may end one after the other before they are ready; then something is wrong with this machine.
 MOST_STILLBORN = 5
-"""So many workers may end one after the other before they are ready; then something is wrong with this machine."""
 
 
 def default_processes(config: Config) -> int:
@@ -47,20 +45,12 @@ def execute(
     timeout: float | None = None,
     max_failures: int | None = None,
 ) -> list[Outcome]:
-    """Execute tasks side by side, started in the given order; show them on one display.
+    """Execute tasks side by side, started in the given order; show them on one display; return one outcome a task.
 
-    A run that fails, exits, crashes, is killed or takes longer than `timeout` seconds is recorded as failed, and the
-    others go on, until `max_failures` have failed. A run that another process executes is asked for again until that
-    one has ended. Ctrl-C lets running epochs finish; a second one kills the workers.
-
-    Args:
-        tasks: what to do.
-        processes: workers; None for `default_processes`.
-        timeout: of a run, in seconds.
-        max_failures: start no more runs after so many have failed.
-
-    Returns:
-        One outcome a task.
+    There are `processes` workers, or `default_processes`. A run that fails, exits, crashes, is killed or takes longer
+    than `timeout` seconds is recorded as failed, and the others go on; no more are started once `max_failures` have
+    failed. A run that another process executes is asked for again until that one has ended. Ctrl-C lets running epochs
+    finish; a second one kills the workers.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; every run is at rest by then.
@@ -71,7 +61,7 @@ def execute(
     count = min(len(tasks), processes or default_processes(tasks[0].config))
     outcomes: dict[int, Outcome] = {}
     waiting, held = deque(range(len(tasks))), set[int]()
-    with finish_epoch_on_ctrl_c() as interrupted, Display(tasks) as display, _Pool(count) as pool:
+    with finish_epoch_on_ctrl_c() as interrupted, Display(tasks) as display, closing(_Pool(count)) as pool:
 
         def end(index: int, outcome: Outcome) -> None:
             outcomes[index] = outcome
@@ -81,15 +71,14 @@ def execute(
             failures = sum(outcome.failed for outcome in outcomes.values())
             if interrupted() or (max_failures is not None and failures >= max_failures):
                 pool.finish_epochs()
-                for index in [*waiting, *held]:
-                    end(index, Outcome(error=CancelledError()))
-                waiting.clear()
-                held.clear()
-            for worker in pool.idle():
-                if waiting:
-                    index = waiting.popleft()
-                    display.started(tasks[index])
-                    worker.take(index, tasks[index])
+                while waiting or held:
+                    end(waiting.popleft() if waiting else held.pop(), Outcome(error=CancelledError()))
+            idle = [worker for worker in pool.workers if worker.ready and worker.task is None]
+            for worker in idle[: len(waiting)]:
+                index = waiting.popleft()
+                display.started(tasks[index])
+                worker.task, worker.since = index, time.monotonic()
+                worker.tell(tasks[index])
             for index, result in pool.events(timeout):
                 if isinstance(result, str):
                     end(index, _died(tasks[index].config, result))
@@ -113,45 +102,31 @@ def _died(config: Config, why: str) -> Outcome:
 
 
 class _Pool:
-    """A number of workers, each replaced when it has ended. As a context: none of them outlives it."""
+    """A number of workers, each replaced when it has ended."""
 
-    PATIENCE = 0.5
-    """Seconds until somebody looks again for Ctrl-C and for runs that others have left."""
+    PATIENCE = 0.5  # seconds until somebody looks again for Ctrl-C and for runs that others have left
 
     def __init__(self, count: int) -> None:
         self.count, self.stillborn, self.finishing = count, 0, False
         self.workers: list[_Worker] = []
         self.context = warm_up()
 
-    def __enter__(self) -> "_Pool":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Those that are idle or still starting have nothing to lose; others are left only after a second Ctrl-C.
+    def close(self) -> None:
+        """End all workers: idle and starting ones have nothing to lose, others are left only by a second Ctrl-C."""
         for worker in self.workers:
             worker.kill()
 
-    def idle(self) -> list["_Worker"]:
-        """Return the workers that are ready for a task."""
-        return [worker for worker in self.workers if worker.ready and worker.task is None]
-
     def finish_epochs(self) -> None:
         """Tell workers that the epoch in progress is to be their last."""
-        if not self.finishing:
+        if not self.finishing:  # once: a second word would stay in the pipe, until it is full
             for worker in self.workers:
-                worker.finish_epoch()
+                worker.tell(None)
         self.finishing = True
 
     def events(self, timeout: float | None) -> Iterator[tuple[int, Outcome | str]]:
         """Wait for what happens next, and yield the tasks that have ended: the outcome, or what the worker died of.
 
-        Args:
-            timeout: seconds after which a task's worker is killed.
-
-        Raises:
-            RunFailed: workers end before they are ready, again and again.
+        A worker whose task takes longer than `timeout` seconds is killed. RunFailed: they end unready again and again.
         """
         self.workers += [_Worker(self.context) for _ in range(self.count - len(self.workers))]
         wait([source for worker in self.workers for source in (worker.pipe, worker.process.sentinel)], self.PATIENCE)
@@ -160,21 +135,18 @@ class _Pool:
             task, outcome = worker.task, worker.receive()
             if task is not None and outcome is not None:
                 yield task, outcome
-            elif task is not None and timeout is not None and worker.busy_for() > timeout:
+            elif task is not None and timeout is not None and time.monotonic() - worker.since > timeout:
                 worker.kill()
                 self.workers.remove(worker)
                 yield task, f"timeout: the run took longer than {timeout:g} seconds"
             elif not alive:
                 self.workers.remove(worker)
-                self._mourn(worker)
+                why = worker.cause_of_death()
+                self.stillborn = 0 if worker.ready else self.stillborn + 1
+                if self.stillborn > MOST_STILLBORN:
+                    raise RunFailed(f"no worker process starts: {why}, {self.stillborn} times in a row")
                 if task is not None:
-                    yield task, worker.cause_of_death()
-
-    def _mourn(self, worker: "_Worker") -> None:
-        """Count a worker that ended before it was ready."""
-        self.stillborn = 0 if worker.ready else self.stillborn + 1
-        if self.stillborn > MOST_STILLBORN:
-            raise RunFailed(f"no worker process starts: {worker.cause_of_death()}, {self.stillborn} times in a row")
+                    yield task, why
 
 
 class _Worker:
@@ -185,15 +157,13 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(theirs,))
         self.process.start()
         theirs.close()
-        self.ready = False
+        self.ready, self.since = False, 0.0  # since when it has its task
         self.task: int | None = None
-        self.since = 0.0
 
-    def take(self, index: int, task: Task) -> None:
-        """Give the worker a task. (Should it have died meanwhile: `events` finds out.)"""
-        self.task, self.since = index, time.monotonic()
-        with suppress(OSError):
-            self.pipe.send(task)
+    def tell(self, message: Task | None) -> None:
+        """Send a task, or None: the epoch in progress is to be the last."""
+        with suppress(OSError):  # it has died meanwhile: `events` finds out
+            self.pipe.send(message)
 
     def receive(self) -> Outcome | None:
         """Return how the task ended, if the worker has said so."""
@@ -205,15 +175,6 @@ class _Worker:
                     return message
                 self.ready = True
         return None
-
-    def busy_for(self) -> float:
-        """Return the seconds since the worker took its task; 0 if it has none."""
-        return time.monotonic() - self.since if self.task is not None else 0.0
-
-    def finish_epoch(self) -> None:
-        """Tell the worker that the epoch in progress is to be its last."""
-        with suppress(OSError):
-            self.pipe.send(None)
 
     def kill(self) -> None:
         """End the process now, whatever it does."""
@@ -228,8 +189,7 @@ class _Worker:
         if code >= 0:
             return f"worker exited with status {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"worker died of {name}{hint}"
+        return f"worker died of {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
 
 def _serve(pipe: Connection) -> None:
@@ -250,7 +210,6 @@ def _serve(pipe: Connection) -> None:
 
 def _follow() -> None:
     """End this worker when its parent has ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
