@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -18,12 +19,12 @@ from conftest import ROOT, make_record
 
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import Training
+from weightnet.experiment import Training, origins
 from weightnet.identity import arm, run_folder, signature
 from weightnet.net import data
 from weightnet.runs import checkpoint, job
-from weightnet.runs.folder import RunFolder
-from weightnet.runs.job import run
+from weightnet.runs.folder import RunFolder, RunState, State
+from weightnet.runs.job import run, verify
 from weightnet.runs.record import new_record
 
 MakeConfig = Callable[..., Config]
@@ -71,6 +72,44 @@ def test_a_finished_run_is_not_run_again(make_config: MakeConfig, caplog: pytest
     assert again == first
     assert "done already, accuracy" in caplog.text
     assert before == {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
+
+
+def test_a_changed_data_set_makes_a_run_stale(
+    make_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(epochs=1, data_root=str(tmp_path))
+    config.dataset = replace(config.dataset, files=["digits.*"])
+    (tmp_path / "digits.bin").write_bytes(b"pixels")
+    folder = RunFolder(run(config).folder)
+    assert folder.state(next(origins([config]))) == RunState(State.DONE)
+    (tmp_path / "digits.bin").write_bytes(b"\0" * 6)
+    assert folder.state(next(origins([config]))) == RunState(State.STALE, "data changed")
+    with caplog.at_level(logging.INFO):
+        run(config)
+    assert "done already (stale: data changed), accuracy" in caplog.text
+
+
+def test_a_replay_is_compared_bit_for_bit(make_config: MakeConfig) -> None:
+    config = make_config(epochs=3)
+    folder = RunFolder(run(config).folder)
+    made = folder.record()
+    assert made is not None
+    folder.write_record(replace(made, code="0" * 12, definitions={}))
+    assert verify(config, epochs=2) == ""
+    verified = folder.record()
+    assert verified is not None and verified.verified is not None and verified.code == "0" * 12
+    assert verified.verified.epochs == 2 and verified.verified.files == ["metrics.csv", "steps.csv", "feedback.csv"]
+    assert folder.state(next(origins([config]))) == RunState(State.DONE)
+
+    path = folder.path / "metrics.csv"
+    lines = path.read_text().splitlines()
+    changed = lines[2].split(",")
+    changed[3] = repr(math.nextafter(float(changed[3]), 9.0))  # the last bit of the second epoch's test loss
+    path.write_text("\n".join([*lines[:2], ",".join(changed), *lines[3:]]) + "\n")
+    assert verify(config, epochs=1) == ""
+    assert verify(config, epochs=5).startswith(f"metrics.csv, epoch 2: test_loss was {changed[3]}, now ")
+    with pytest.raises(KeyboardInterrupt):
+        verify(config, epochs=2, stop=lambda: True)
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
