@@ -98,6 +98,10 @@ def _mixture(runs: pd.DataFrame) -> list[str]:
         *((f"data of {name}", [one.data for one in group]) for name, group in runs.groupby("dataset.name")["origin"]),
         ("torch", [origin.torch for origin in made]),
     ]
+    for _, group in runs.groupby("arm")["origin"]:  # an arm whose name has come to mean another definition
+        reached = [set(origin.definitions) for origin in group if origin.definitions]
+        for name in set().union(*reached).difference(*(set.intersection(*reached),) if reached else ()):
+            values.append((name, ["reached" if name in names else "not reached" for names in reached]))
     mixed = []
     for what, each in values:
         counts = Counter(value for value in each if value is not None)

@@ -33,7 +33,9 @@ def carry_over(folder: Path, old: Path, data_root: str) -> str:
     theirs, ours = go_between.record(), run.record()
     if theirs is None or ours is None or (theirs.code, theirs.signature) != (ours.code, ours.signature):
         return "OLD has no epoch of this run by the code that made it"
-    history = list(itertools.islice(Training(config).epochs(done=0), 1))
+    training = Training(config)
+    training.build()
+    history = list(itertools.islice(training.epochs(done=0), 1))
     files, difference = go_between.difference(history)
     if not difference:
         against = f"the same epoch by the code that made the run ({ours.code}) on this machine ({_machine()})"

@@ -84,6 +84,13 @@ def test_new_definitions_and_other_rooms_are_no_code_of_these_runs(
     edit(package / "experiment.py", "trim_threshold, 1 << 30", "trim_threshold, 1 << 29")
     edit(package / "runs" / "job.py", "def run(", "def other() -> None: ...\n\n\ndef run(")
     edit(package / "resolve.py", "USES = (", "MORE = 1\nUSES = (")
+    # called like variables of other functions' own
+    edit(
+        package / "net" / "data.py",
+        "\nmnist = _torch",
+        "\ndef train() -> None:\n    import os as images\n\n\nmnist = _torch",
+    )
+    edit(package / "net" / "feedback.py", "class Feedback(", "def pooled() -> None: ...\n\n\nclass Feedback(")
     assert stale(before, look()) == {}
 
 
@@ -101,6 +108,15 @@ def test_an_edit_makes_those_stale_that_reach_it(package: Path, look: Callable[[
     before, after = after, look()
     assert stale(before, after) == dict.fromkeys(MODELS, "geometry.pooled_side changed")
     assert stale(last, after)["pool"] == "geometry.pooled_side, net.feedback.PoolFeedback changed"
+
+
+def test_what_drives_the_training_is_code(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
+    before = look()
+    edit(package / "experiment.py", "seed=config.seed,", "seed=config.seed + 1,")
+    after = look()
+    assert stale(before, after) == dict.fromkeys(MODELS, "experiment.Training changed")
+    edit(package / "experiment.py", "torch.set_num_threads(config.threads)", "torch.set_num_threads(1)")
+    assert stale(after, look()) == dict.fromkeys(MODELS, "experiment.prepare changed")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import Training, origins
 from weightnet.identity import arm, run_folder, signature
 from weightnet.net import data
+from weightnet.net.feedback import PoolFeedback
 from weightnet.runs import checkpoint, job
 from weightnet.runs.folder import RunFolder, RunState, State
 from weightnet.runs.job import run, verify
@@ -161,6 +162,21 @@ def test_a_failed_run_keeps_its_traceback_and_goes_on(make_config: MakeConfig, m
     assert "ZeroDivisionError: by hand" in (folder / "run.log").read_text()
     assert run(config).epochs == 3
     assert record(folder)["error"] is None
+
+
+def test_a_network_that_cannot_be_built_is_a_failed_run(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, *given: object) -> None:
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr(PoolFeedback, "begin", broken)
+    config = make_config()
+    with pytest.raises(RunFailed, match="ZeroDivisionError: by hand"):
+        run(config)
+    folder = run_folder(config)
+    assert record(folder)["status"] == "failed" and "ZeroDivisionError: by hand" in record(folder)["error"]
+    assert "ZeroDivisionError: by hand" in (folder / "run.log").read_text()
 
 
 def test_other_code_starts_anew(

@@ -146,7 +146,7 @@ def test_max_failures_stops_the_sweep(project: Path) -> None:
         "hydra.launcher.processes=1",
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(r"[23] of 8 runs failed, [56] not started", done.stderr), done.stderr
+    assert re.search(r"[23] of 8 runs failed, [56] not finished", done.stderr), done.stderr
 
 
 @pytest.mark.slow

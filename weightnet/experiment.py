@@ -14,11 +14,13 @@ import timeit
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightnet import registry
 from weightnet.config import Config, DatasetConfig, build
-from weightnet.fingerprint import Origin, origins
+from weightnet.fingerprint import ENTRANCES, Origin, origins
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
 from weightnet.net.epoch import METRICS, EpochResult
@@ -29,11 +31,10 @@ if TYPE_CHECKING:
     from weightnet.net.training import OnStep
 
 __all__ = [
-    "GROUPS", "METRICS", "PRELOAD", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name",
-    "facts", "origins", "prepare", "probe", "resolve", "run_folder", "run_id", "shape", "signature", "work",
+    "GROUPS", "METRICS", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name", "facts",
+    "import_code", "keep_freed_memory", "origins", "prepare", "probe", "resolve", "run_folder", "run_id", "shape",
+    "signature", "work",
 ]  # fmt: skip
-
-PRELOAD = ("weightnet.net.training", "torchvision.datasets")  # what executing a run imports, and takes seconds
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
 
@@ -57,19 +58,29 @@ def device_name(config: Config) -> str:
     return str(torch.cuda.get_device_name())
 
 
+def import_code() -> None:
+    """Import all code that a run may reach: at once, so that what runs is what its fingerprint was taken of."""
+    for target in (*ENTRANCES, *registry.FEEDBACKS.values(), *registry.READERS.values(), *registry.KINDS.values()):
+        import_module(target.partition(":")[0])
+
+
 class Training:
     """A run that is being executed: data, network and optimiser."""
 
     def __init__(self, config: Config) -> None:
-        """Load the data, or raise a UserError if they are not to be had; build the network of a resolved config."""
+        """Load the data of a resolved config, or raise a UserError if they are not to be had."""
         prepare(config)
+        self.config, (now,) = config, origins([config])
+        dataset, subset = json.dumps(asdict(config.dataset)), config.train.subset
+        self.data = _load(dataset, config.data_root, subset, config.device, now.data)
+
+    def build(self) -> None:
+        """Build the network and its optimiser."""
         from weightnet.net.model import WeightNet
         from weightnet.net.training import build_optimizer
 
-        self.config = config
-        self.data = _load(json.dumps(asdict(config.dataset)), config.data_root, config.train.subset, config.device)
-        self.model = WeightNet(config).to(config.device)
-        self.optimizer = build_optimizer(self.model, config.train)
+        self.model = WeightNet(self.config).to(self.config.device)
+        self.optimizer = build_optimizer(self.model, self.config.train)
 
     @property
     def steps(self) -> int:
@@ -94,10 +105,9 @@ class Training:
 
 
 def prepare(config: Config) -> None:
-    """Set this process up for a run: its threads, deterministic kernels, a heap that is kept."""
+    """Set this process up for a run: its threads, deterministic kernels."""
     import torch
 
-    keep_freed_memory()
     torch.set_num_threads(config.threads)
     torch.backends.cudnn.deterministic = True
 
@@ -115,8 +125,10 @@ def keep_freed_memory() -> None:
 
 
 @lru_cache(maxsize=1)
-def _load(dataset: str, root: str, subset: int | None, device: str) -> "Dataset":
-    """Keep the last data set: the next run of this process will most likely want it. `dataset`: its config as JSON."""
+def _load(dataset: str, root: str, subset: int | None, device: str, content: str | None) -> "Dataset":
+    """Keep the last data set, while its files' content is the same: the next run of this process will most likely want
+    it. `dataset` is its config as JSON.
+    """
     from weightnet.net.data import load
 
     return load(DatasetConfig(**json.loads(dataset)), Path(root), subset=subset, device=device)
@@ -128,6 +140,7 @@ READ_RATE = 20e9  # bytes of such a map that a core reads in a second, each numb
 
 def probe(config: Config, *, steps: int = 8) -> float:
     """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
+    keep_freed_memory()
     prepare(config)
     import torch
 

@@ -12,6 +12,7 @@ code is read, not imported. The idea: pytest-testmon, and targets for R.
 import ast
 import glob
 import hashlib
+import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -22,11 +23,11 @@ from typing import Any
 from weightnet import registry
 from weightnet.config import Config, DatasetConfig
 
-ENTRANCES = tuple(f"weightnet.net.{name}" for name in ("data:load", "model:WeightNet", "training:build_optimizer",
-                                                       "training:fit"))  # fmt: skip
-"""What `weightnet.experiment.Training` calls: every run goes through these."""
+ENTRANCES = ("weightnet.experiment:Training", "weightnet.net.data:load", "weightnet.net.model:WeightNet",
+             "weightnet.net.training:build_optimizer", "weightnet.net.training:fit")  # fmt: skip
+"""Every run goes through these."""
 
-NOT_FOLLOWED = ("weightnet.config", "weightnet.errors", "weightnet.registry")
+NOT_FOLLOWED = ("weightnet.config", "weightnet.errors", "weightnet.fingerprint", "weightnet.registry")
 """Modules that hold no arithmetic: the values of a config's fields and what its names mean are looked at themselves."""
 
 REST = "(statements)"  # what stands at the top of a module and defines nothing: reached with any of its definitions
@@ -97,7 +98,8 @@ def _source(module: str) -> dict[str, tuple[str, set[str]]]:
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     if not module.startswith("weightnet.") or module in NOT_FOLLOWED or not path.exists():
         return {}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    tree, scopes = ast.parse(text), symtable.symtable(text, str(path), "exec").get_children()
     imports: dict[str, str] = {}
     for node in ast.walk(tree):  # also within functions
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -109,7 +111,8 @@ def _source(module: str) -> dict[str, tuple[str, set[str]]]:
         for name in _defined(statement):
             bodies.setdefault(name, []).append(statement)
     for name, statements in bodies.items():
-        mentions = {mention for statement in statements for mention in _mentions(statement, module, imports)}
+        global_names = {word for scope in scopes if scope.get_name() == name for word in _global_names(scope)}
+        mentions = {word for statement in statements for word in _mentions(statement, module, imports, global_names)}
         foreign = sorted(mention for mention in mentions if not mention.startswith("weightnet."))
         plain = repr((_plain(statements), foreign))
         source[name] = hashlib.sha256(plain.encode()).hexdigest()[:8], mentions
@@ -127,13 +130,31 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
         yield REST
 
 
-def _mentions(statement: ast.stmt, module: str, imports: dict[str, str]) -> Iterator[str]:
+def _global_names(scope: symtable.SymbolTable) -> Iterator[str]:
+    """Yield the names that a scope takes from its module or imports itself: not its own variables of the same name."""
+    yield from (symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() or symbol.is_imported())
+    for inner in scope.get_children():
+        yield from _global_names(inner)
+
+
+def _mentions(statement: ast.stmt, module: str, imports: dict[str, str], global_names: set[str]) -> Iterator[str]:
     """Yield the dotted names of what a statement mentions: of its own module, imported, or `imported.name`."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        body, around = (
+            set(map(id, statement.body)),
+            list[ast.AST]([statement]),
+        )  # what stands before the body belongs to the module
+        for node in around:
+            around += [child for child in ast.iter_child_nodes(node) if id(child) not in body]
+    else:
+        around = list(ast.walk(statement))
+    global_names = global_names | {node.id for node in around if isinstance(node, ast.Name)}
     for node in ast.walk(statement):
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and node.id in global_names:
             yield imports.get(node.id, f"{module}.{node.id}")
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imports:
-            yield f"{imports[node.value.id]}.{node.attr}"
+            if node.value.id in global_names:
+                yield f"{imports[node.value.id]}.{node.attr}"
 
 
 def _plain(node: Any) -> Any:

@@ -18,7 +18,8 @@ def canonical(config: Config) -> dict[str, Any]:
     """
     used = {"hidden", *(config.model.uses or ())}
     return {
-        "dataset": {key: getattr(config.dataset, key) for key in ("name", "shape", "mean", "std", "channels")},
+        "dataset": {key: getattr(config.dataset, key) for key in ("name", "shape", "mean", "std", "channels")}
+        | ({"classes": config.dataset.classes} if config.dataset.classes != 10 else {}),  # all archived runs have 10
         "model": {key: value for key in ("name", "feedback", "kind", "scale")
                   if (value := getattr(config.model, key)) is not None},
         "dims": {key: getattr(config.dims, key) for key in ("hidden", "dx", "m", "n") if key in used},

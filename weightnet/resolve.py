@@ -97,6 +97,8 @@ def _dataset_mistakes(config: Config) -> list[str]:
         wrong.append(f"dataset.examples={dataset.examples}: must be [training, test], each at least 1")
     elif config.train.subset is not None and config.train.subset > dataset.examples[0]:
         wrong.append(f"train.subset={config.train.subset}: {dataset.name} has {dataset.examples[0]} training examples")
+    if any(pattern.startswith("/") for pattern in dataset.files or ()):
+        wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths")
     if any(not std > 0 for std in dataset.std):
         wrong.append(f"dataset.std={dataset.std}: must be greater than 0")
     if len(dataset.channels) != 2 or min(dataset.channels) < 1:

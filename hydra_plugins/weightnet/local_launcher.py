@@ -9,6 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from weightnet.errors import UserError
 from weightnet.sweep.engine import Engine, Outcome, Task, warm_up
 
 
@@ -19,7 +20,7 @@ class LocalLauncherConfig:
     _target_: str = "hydra_plugins.weightnet.local_launcher.LocalLauncher"
     processes: int | None = None  # runs at a time; null: as many as there are cores for, one where runs use a GPU
     job_timeout: float | None = None  # seconds that a run may take before it counts as failed; null: any
-    max_failures: int | None = None  # start no more runs after this many have failed
+    max_failures: int | None = None  # so many failures end the sweep, after the epochs in progress
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConfig, provider="weightnet")
@@ -30,6 +31,9 @@ class LocalLauncher(Engine, Launcher):
 
     def __init__(self, processes: int | None, job_timeout: float | None, max_failures: int | None) -> None:
         self.processes, self.job_timeout, self.max_failures = processes, job_timeout, max_failures
+        for key, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise UserError(f"hydra.launcher.{key}={value}: must be greater than 0")
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what Hydra hands over; workers warm up while the sweep is planned."""

@@ -13,6 +13,7 @@ A file is either absent or whole: it is written beside and renamed.
 """
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -76,14 +77,15 @@ class RunFolder:
         return FileLock(locks / self.path.name)
 
     def is_held(self) -> bool:
-        """Tell whether a live process executes the run."""
-        if not (self.path.parent / ".locks" / self.path.name).exists():
-            return False
+        """Tell whether a live process executes the run. It asks for a shared lock: that takes no right to write."""
         try:
-            with self.lock().acquire(timeout=0):
-                return False
-        except Timeout:
+            with (self.path.parent / ".locks" / self.path.name).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
             return True
+        return False
 
     def state(self, origin: Origin) -> RunState:
         """Return where the run stands; its numbers would come from `origin`, if it were run now."""

@@ -15,20 +15,31 @@ from pathlib import Path
 from filelock import Timeout
 
 from weightnet.errors import Held, RunFailed, UserError
-from weightnet.experiment import Config, EpochResult, Training, facts, origins, run_folder
+from weightnet.experiment import (
+    Config,
+    EpochResult,
+    Training,
+    facts,
+    import_code,
+    keep_freed_memory,
+    origins,
+    run_folder,
+)  # fmt: skip
 from weightnet.runs import checkpoint
 from weightnet.runs.checkpoint import Checkpoint
 from weightnet.runs.folder import RunFolder
 from weightnet.runs.progress import Bar, on_terminal
 from weightnet.runs.record import Record, new_record, now, verification
 
+import_code()
+keep_freed_memory()
 log = logging.getLogger("weightnet")
 
 Stop = Callable[[], bool]  # asked after every epoch; True interrupts the run
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Result:
     """What a run gave, by the last row of its metrics.csv: accuracy in [0, 1], loss in nats."""
 
     folder: Path
@@ -37,7 +48,7 @@ class Outcome:
     test_loss: float
 
 
-def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: False, wait: bool = True) -> Outcome:
+def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: False, wait: bool = True) -> Result:
     """Execute a resolved config in its run folder, or return its result if it is done already.
 
     An unfinished run goes on after its last whole epoch. The `overrides` are the command line's, for the record. If
@@ -68,11 +79,17 @@ def verify(config: Config, *, epochs: int, stop: Stop = lambda: False) -> str:
     with _alone(config, wait=False) as (folder, record):
         if record is None or record.status != "done":
             raise RunFailed(f"{folder.path.name}: is not done any more, and cannot be verified")
-        history = []
-        for result in itertools.islice(Training(config).epochs(done=0), epochs):
-            history.append(result)
-            if stop() and len(history) < min(epochs, config.train.epochs):
-                raise KeyboardInterrupt
+        training, history = Training(config), []
+        with _log_to(folder.path / "run.log"):
+            try:
+                training.build()
+                for result in itertools.islice(training.epochs(done=0), epochs):
+                    history.append(result)
+                    if stop() and len(history) < min(epochs, config.train.epochs):
+                        raise KeyboardInterrupt
+            except Exception:
+                log.exception("%s: its replay failed", folder.path.name)
+                raise
         files, difference = folder.difference(history)
         if not difference:
             record.verified = verification(next(origins([config])), epochs=len(history), files=files)
@@ -137,6 +154,7 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
     try:
         if note := facts(config)["note"]:
             log.warning("%s: %s", name, note)
+        training.build()
         log.info("%s: %d parameters, on %s", name, record.parameters, record.device)
         history = _train(config, folder, training, record, stop)
     except BaseException as error:
@@ -193,7 +211,7 @@ def _resume(config: Config, folder: RunFolder, training: Training, origin: dict[
     return []
 
 
-def _report(folder: RunFolder, news: str) -> Outcome:
+def _report(folder: RunFolder, news: str) -> Result:
     """Return the result of a finished run, and say it."""
     rows = folder.metrics()
     if not rows:
@@ -201,4 +219,4 @@ def _report(folder: RunFolder, news: str) -> Outcome:
         raise RunFailed(f"{folder.path} is marked done but has no metrics.csv: {how}")
     epochs, accuracy = int(rows[-1]["epoch"]), rows[-1]["test_accuracy"]
     log.info("%s: %s, accuracy %.2f%% after %d epochs, %s", folder.path.name, news, 100 * accuracy, epochs, folder.path)
-    return Outcome(folder.path, epochs, accuracy, rows[-1]["test_loss"])
+    return Result(folder.path, epochs, accuracy, rows[-1]["test_loss"])

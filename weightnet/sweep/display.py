@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -73,10 +74,11 @@ class Display:
 
     def _epochs(self) -> dict[str, list[dict[str, float]]]:
         """Return the epochs so far of each run that is executed; none of one that is replayed."""
-        return {
-            name: RunFolder(run_folder(task.config)).metrics() if task.verify_epochs is None else []
-            for name, task in self.running.items()
-        }
+        epochs: dict[str, list[dict[str, float]]] = {name: [] for name in self.running}
+        for name, task in self.running.items():
+            with suppress(OSError, ValueError):  # a damaged file of another time: its run will write it anew
+                epochs[name] = RunFolder(run_folder(task.config)).metrics() if task.verify_epochs is None else []
+        return epochs
 
     def _left(self, epochs: dict[str, list[dict[str, float]]]) -> str:
         """Return the time left, at the pace so far; unfinished runs count by their epochs."""

@@ -5,6 +5,10 @@ command lines instead, as Hydra has it.
 """
 
 import multiprocessing
+import os
+import signal
+import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -13,7 +17,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 from weightnet.errors import Held, RunFailed, UserError
-from weightnet.experiment import PRELOAD, Config, run_id
+from weightnet.experiment import Config, run_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,9 @@ class Engine(ABC):
 
 def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
     """Execute one task in this process; `stop` is asked after every epoch."""
-    from weightnet.runs.job import run, verify  # not above: they import torch
-
     try:
+        from weightnet.runs.job import run, verify  # not above: they import torch
+
         if task.verify_epochs is None:
             return Outcome(run(task.config, overrides=task.overrides, stop=stop, wait=False).test_accuracy)
         return Outcome(verify(task.config, epochs=task.verify_epochs, stop=stop))
@@ -58,6 +62,8 @@ def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
         return Outcome(error=error)
     except KeyboardInterrupt:
         return Outcome(error=CancelledError())
+    except Exception as error:  # code that cannot be imported
+        return Outcome(error=RunFailed(f"{type(error).__name__}: {error}"))
     except SystemExit as error:  # of code of the user's: a failed run, not the end of the process
         return Outcome(error=RunFailed(f"{run_id(task.config)}: sys.exit({error.code})"))
 
@@ -69,6 +75,15 @@ def warm_up() -> ForkServerContext:
     once, also one that replaces another. (This process itself should not be forked: it has threads.)
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["weightnet.runs.job", "weightnet.sweep.workers", *PRELOAD])
-    forkserver.ensure_running()
+    context.set_forkserver_preload(["weightnet.sweep.preload"])
+    paths, ours = os.environ.get("PYTHONPATH"), threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None  # inherited: it ignores Ctrl-C from birth
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # and imports what this process would
+    try:
+        forkserver.ensure_running()
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, handler)
+        os.environ.pop("PYTHONPATH")
+        os.environ.update({"PYTHONPATH": paths} if paths is not None else {})
     return context

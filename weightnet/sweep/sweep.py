@@ -61,8 +61,6 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
         states = read_states(plan.jobs)
         _write_summary(folder, plan, states)
     print(f"{_counts(plan, states)}; summary in {folder}/summary.csv", flush=True)
-    if verifying:
-        _raise_differences(jobs, outcomes)
     _raise_failures(jobs, outcomes, states, master)
     return outcomes
 
@@ -162,33 +160,38 @@ def _write_summary(folder: Path, plan: Plan, states: States) -> None:
         print(f"cannot write {folder}/summary.csv ({getattr(error, 'strerror', None) or error})", file=sys.stderr)
 
 
-def _raise_differences(jobs: list[Job], outcomes: Sequence[Outcome]) -> None:
-    """Say how many replays agreed; name those that did not."""
-    replayed = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if outcome.error is None]
-    differing = [f"  {job.id}: {outcome.value}" for job, outcome in replayed if outcome.value]
-    print(f"{len(replayed) - len(differing)} of {len(replayed)} replays agree, bit for bit", flush=True)
-    if differing:
-        raise RunFailed("\n".join([f"{len(differing)} runs stay stale, their numbers differ here:", *differing]))
-
-
 def _raise_failures(jobs: list[Job], outcomes: Sequence[Outcome], states: States, master: DictConfig) -> None:
-    """Group the runs that failed by cause; say how to run just those again."""
-    causes: dict[str, list[Job]] = defaultdict(list)
+    """Group the runs that failed by cause, name the replays that differ; say how to do just those again."""
+    verifying, causes = master.hydra.sweeper.rerun == "verify", defaultdict[str, list[Job]](list)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.failed:
             recorded = states[job.id].why if states[job.id].state == State.FAILED else ""
-            said = str(outcome.error).strip().rpartition("\n")[2]
+            said = str(outcome.error).strip().rpartition("\n")[2].replace(job.id, "<id>")
             causes[said if isinstance(outcome.error, UserError) else recorded or said].append(job)
-    if not causes:
-        return
+    differing = [f"  {job.id}: {end.value}" for job, end in zip(jobs, outcomes, strict=True) if verifying and end.value]
+    if verifying:
+        replayed = sum(outcome.error is None for outcome in outcomes)
+        print(f"{replayed - len(differing)} of {replayed} replays agree, bit for bit", flush=True)
+    text = [f"{len(differing)} runs stay stale, their numbers differ here:", *differing] if differing else []
+    if causes:
+        text += _failures(causes, outcomes, master)
+    if causes and {str(outcome.error) for outcome in outcomes if isinstance(outcome.error, UserError)} == set(causes):
+        raise UserError("\n".join(text[:-2]))
+    if text:
+        raise RunFailed("\n".join(text))
+
+
+def _failures(causes: dict[str, list[Job]], outcomes: Sequence[Outcome], master: DictConfig) -> list[str]:
+    """Return the lines that say what failed, and how to do just that again."""
     stopped = sum(isinstance(outcome.error, CancelledError) for outcome in outcomes)
-    text = [f"{sum(map(len, causes.values()))} of {len(jobs)} runs failed{f', {stopped} not started' * bool(stopped)}:"]
+    also = f", {stopped} not finished" if stopped else ""
+    text = [f"{sum(map(len, causes.values()))} of {len(outcomes)} runs failed{also}:"]
     for cause, members in sorted(causes.items(), key=lambda pair: -len(pair[1])):
         names = ", ".join(job.id for job in members[:3]) + (", ..." if len(members) > 3 else "")
         text.append(f"  {len(members)} x {cause}\n      {names}")
-    if {str(outcome.error) for outcome in outcomes if isinstance(outcome.error, UserError)} == set(causes):
-        raise UserError("\n".join(text))
-    overrides = [part for part in master.hydra.overrides.task if not part.startswith("hydra.sweeper.rerun=")]
-    again = shlex.join(["python", "run.py", "-m", *overrides, "hydra.sweeper.rerun=failed"])
-    text.append(f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>\n  run just those again: {again}")
-    raise RunFailed("\n".join(text))
+    asked = [*master.hydra.overrides.task, *master.hydra.overrides.hydra]
+    kept = [part for part in asked if not part.startswith(("hydra.sweeper.rerun=", "hydra.mode="))]
+    rerun = "verify" if master.hydra.sweeper.rerun == "verify" else "failed"
+    again = shlex.join(["python", "run.py", "-m", *kept, f"hydra.sweeper.rerun={rerun}"])
+    tracebacks = f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>"
+    return [*text, tracebacks, f"  run just those again: {again}"]
