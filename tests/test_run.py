@@ -36,6 +36,11 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
         (["-m", "model=pool,pol"], "did you mean pool?"),
         (["-m", "dims=controlled", "dims.m=31,30,33"], "m=33 does not divide"),
         (["-m", "dataset=digits", "seed=1,x"], "seed"),
+        (["-m", "seed=1,2", "hydra.launcher.processes=-1"], "hydra.launcher.processes=-1: must be greater than 0"),
+        (
+            ["-m", "seed=1,2", "hydra.sweeper.max_failures=2"],
+            "hydra.sweeper.max_failures: there is no such key; `python",
+        ),
         (["device=gpu"], "device=gpu: must be one of auto, cpu, cuda"),
     ],
 )

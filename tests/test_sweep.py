@@ -123,7 +123,10 @@ def test_a_run_that_is_lost_does_not_touch_the_others(project: Path) -> None:
     assert errors["killed"] == "worker died of SIGKILL (out of memory?)"
     assert "12 of 16 runs failed" in done.stderr
     assert "2 x ZeroDivisionError: by hand" in done.stderr and "2 x worker died of SIGSEGV" in done.stderr
-    assert "hydra.sweeper.rerun=failed" in done.stderr and "Traceback (most recent call last)" not in done.stderr
+    assert (
+        "hydra.launcher.processes=2 hydra.sweeper.rerun=failed" in done.stderr
+        and "Traceback (most recent call last)" not in done.stderr
+    )
     (folder,) = (project / "outputs" / "sweeps").iterdir()
     assert sorted(row["state"] for row in rows(folder / "summary.csv")) == ["done"] * 4 + ["failed"] * 12
 
@@ -207,6 +210,12 @@ def test_an_edit_of_the_pool_feedback_makes_pool_and_its_controls_stale(project:
     assert "3 runs stay stale, their numbers differ here:" in differing.stderr
     assert re.search(r"pool-dx26-m31-n25-s1-\w{8}: metrics.csv, epoch 1: train_loss was [\d.]+, now", differing.stderr)
     assert "2 done, 3 stale; 0 to run" in sweep(project, *arguments).stdout
+    feedback.write_text(feedback.read_text().replace("value=1.5)", "value=1 / 0)"))
+    failed = sweep(project, *arguments, "hydra.sweeper.rerun=verify")
+    assert failed.returncode == 1 and "0 of 0 replays agree" in failed.stdout
+    assert "3 of 3 runs failed" in failed.stderr and "3 x <id> failed (ZeroDivisionError" in failed.stderr
+    assert failed.stderr.rstrip().endswith("hydra.sweeper.rerun=verify")
+    assert metrics(project / "outputs") == before
     refused = sweep(project, *arguments, "hydra.sweeper.rerun=verify", "hydra/launcher=joblib")
     assert refused.returncode == 2 and "rerun=verify: takes hydra/launcher=local" in refused.stderr
 

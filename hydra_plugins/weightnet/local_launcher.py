@@ -31,12 +31,12 @@ class LocalLauncher(Engine, Launcher):
 
     def __init__(self, processes: int | None, job_timeout: float | None, max_failures: int | None) -> None:
         self.processes, self.job_timeout, self.max_failures = processes, job_timeout, max_failures
-        for key, value in vars(self).items():
-            if value is not None and not value > 0:
-                raise UserError(f"hydra.launcher.{key}={value}: must be greater than 0")
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what Hydra hands over; workers warm up while the sweep is planned."""
+        for key, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise UserError(f"hydra.launcher.{key}={value}: must be greater than 0")
         self.hydra_context, self.config = hydra_context, config
         warm_up()
 

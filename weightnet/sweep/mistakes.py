@@ -81,6 +81,8 @@ def _first_line(error: BaseException) -> str:
 
 def _unknown_key(key: str) -> str:
     """Compare the key with all keys, and its last part with their last parts."""
+    if key.startswith("hydra."):
+        return f"{key}: there is no such key; `python run.py --help` names those of sweeps and launchers"
     keys = list(_keys(Config))
     by_last = {known.rpartition(".")[2]: known for known in keys}
     last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1)
