@@ -7,6 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from weightnet.errors import UserError
 from weightnet.sweep.compose import to_config
 from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
 from weightnet.sweep.mistakes import plainly
@@ -15,12 +16,17 @@ from weightnet.sweep.mistakes import plainly
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """Execute one job; return its test accuracy, for sweepers that optimise."""
-    from weightnet.runs.job import run  # not above: --help need not wait for torch
-
     job = HydraConfig.get()
+    alone = job.mode == RunMode.RUN
     # in a sweep, a launcher collects what jobs raise, and the other jobs go on
-    with plainly() if job.mode == RunMode.RUN else nullcontext(), finish_epoch_on_ctrl_c() as stop:
-        return run(to_config(cfg), overrides=list(job.overrides.task), stop=stop).test_accuracy
+    with plainly() if alone else nullcontext(), finish_epoch_on_ctrl_c() as stop:
+        for part in job.overrides.hydra:
+            if alone and part.startswith(("hydra.sweeper.", "hydra.launcher.")):
+                raise UserError(f"{part}: is an option of sweeps: python run.py -m ...")
+        config = to_config(cfg)
+        from weightnet.runs.job import run  # not above: --help and mistakes need not wait for torch
+
+        return run(config, overrides=list(job.overrides.task), stop=stop).test_accuracy
 
 
 if __name__ == "__main__":

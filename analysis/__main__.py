@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import stats, tables
 from analysis.experiments import experiment_names
-from analysis.load import load_runs, refuse_mixture, report_skipped
+from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.status import show
 from analysis.study import Study, gather
 from weightnet.errors import RunFailed, UserError
@@ -57,6 +57,7 @@ def _table(options: argparse.Namespace) -> None:
             runs = pd.concat([study.runs for study in _studies(options)]).drop_duplicates("run")
         else:
             runs = report_skipped(load_runs(options.outputs)).runs
+            report_stale(runs, "table")
         if not options.mixed:
             refuse_mixture(runs[runs["status"] == "done"])
         table = tables.accuracy_table(runs)

@@ -141,7 +141,7 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         "path": str(run.path),
         "status": str(State.DONE if state.state == State.STALE else state.state),
         "why": state.why,
-        "origin": record.origin(),
+        "origin": record.origin(now),
         **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
         **flat(asdict(config)),

@@ -1,5 +1,6 @@
 """The state of each run, once or as a live view."""
 
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ def show(outputs: str | Path, *, watch: bool, console: Console | None = None) ->
 
     `watch`: again and again until Ctrl-C, every two seconds.
     """
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 400)
     if not watch:
         console.print(_view(load_runs(outputs), limit=None))
         return

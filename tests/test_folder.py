@@ -69,6 +69,8 @@ def test_a_verified_run_is_current(folder: RunFolder, make_config: MakeConfig) -
     made.verified = verification(NOW, epochs=1, files=["metrics.csv"])
     folder.write_record(made)
     assert folder.record() == made and folder.state(NOW).state == State.DONE
+    undone = Origin("old", {}, None, "2.0")  # as it was made: that holds as well
+    assert folder.state(undone).state == State.DONE
     later = replace(NOW, code="late", definitions=NOW.definitions | {"net.a": "9"})
     assert folder.state(later) == RunState(State.STALE, "net.a changed")
 

@@ -41,6 +41,10 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
             ["-m", "seed=1,2", "hydra.sweeper.max_failures=2"],
             "hydra.sweeper.max_failures: there is no such key; `python",
         ),
+        (
+            ["model=pool", "hydra.sweeper.dry_run=true"],
+            "hydra.sweeper.dry_run=true: is an option of sweeps: python run.py -m",
+        ),
         (["device=gpu"], "device=gpu: must be one of auto, cpu, cuda"),
     ],
 )

@@ -29,7 +29,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from weightnet.experiment import METRICS, Config, EpochResult, Origin
-from weightnet.runs.record import Record, now, read_record
+from weightnet.runs.record import Record, read_record, utc_now
 
 __all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whole"]
 
@@ -94,7 +94,7 @@ class RunFolder:
     def state_of(self, record: Record | None, origin: Origin) -> RunState:
         """Return where the run stands, given what its run.json says."""
         if record and record.status == "done":
-            why = record.origin().difference(origin)
+            why = record.origin(origin).difference(origin)
             return RunState(State.STALE if why else State.DONE, why)
         if self.is_held():
             return RunState(State.RUNNING)
@@ -115,7 +115,7 @@ class RunFolder:
         """Write into run.json that the process that executed the run died, unless another has taken the run over."""
         record = self.record()
         if record and record.status == "running" and not self.is_held():
-            record.status, record.finished, record.error = "failed", now(), why
+            record.status, record.finished, record.error = "failed", utc_now(), why
             self.write_record(record)
 
     def write_record(self, record: Record) -> None:

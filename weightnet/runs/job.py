@@ -29,7 +29,7 @@ from weightnet.runs import checkpoint
 from weightnet.runs.checkpoint import Checkpoint
 from weightnet.runs.folder import RunFolder
 from weightnet.runs.progress import Bar, on_terminal
-from weightnet.runs.record import Record, new_record, now, verification
+from weightnet.runs.record import Record, new_record, utc_now, verification
 
 import_code()
 keep_freed_memory()
@@ -63,7 +63,8 @@ def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: F
     """
     with _alone(config, wait=wait) as (folder, record):
         if record and record.status == "done":
-            why = record.origin().difference(next(origins([config])))
+            now = next(origins([config]))
+            why = record.origin(now).difference(now)
             return _report(folder, f"done already{f' (stale: {why})' if why else ''}")
         training = Training(config)
         with _log_to(folder.path / "run.log"):
@@ -158,7 +159,7 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
         log.info("%s: %d parameters, on %s", name, record.parameters, record.device)
         history = _train(config, folder, training, record, stop)
     except BaseException as error:
-        record.finished = now()
+        record.finished = utc_now()
         if isinstance(error, KeyboardInterrupt):
             record.status = "interrupted"
             log.info("%s: interrupted", name)
@@ -168,7 +169,7 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
         with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
             folder.write_record(record)
         raise
-    record.status, record.finished, record.seconds = "done", now(), sum(result.seconds for result in history)
+    record.status, record.finished, record.seconds = "done", utc_now(), sum(result.seconds for result in history)
     folder.write_record(record)
     checkpoint.remove(folder)
 

@@ -55,11 +55,10 @@ class Record:
     error: str | None = None  # traceback, or the cause of death
     verified: Verification | None = None
 
-    def origin(self) -> Origin:
-        """Return what the run's numbers come from: as it was made, or as it was verified since."""
-        if self.verified:
-            return self.verified.origin
-        return Origin(self.code, self.definitions, self.data, self.versions.get("torch"))
+    def origin(self, now: Origin) -> Origin:
+        """Return what the run's numbers come from: as it was made if that is as `now`, else as it was verified last."""
+        made = Origin(self.code, self.definitions, self.data, self.versions.get("torch"))
+        return self.verified.origin if self.verified and made.difference(now) else made
 
 
 def read_record(path: Path) -> Record:
@@ -82,7 +81,7 @@ def new_record(config: Config, overrides: list[str], before: Record | None) -> R
     (origin,) = origins([config])
     known, packages = facts(config), ("torch", "torchvision", "numpy", "hydra-core")
     return Record(
-        status="running", started=before.started if before else now(), finished=None, overrides=overrides,
+        status="running", started=before.started if before else utc_now(), finished=None, overrides=overrides,
         signature=signature(config), arm=arm(config), shape=shape(config), epochs=config.train.epochs,
         parameters=known["parameters"], dw=known["dw"],
         code=origin.code, definitions=origin.definitions, data=origin.data,
@@ -93,9 +92,9 @@ def new_record(config: Config, overrides: list[str], before: Record | None) -> R
 
 def verification(origin: Origin, **evidence: Any) -> Verification:
     """Return the evidence of a replay that has just been made here with the code, data and versions of `origin`."""
-    return Verification(origin=origin, when=now(), host=socket.gethostname(), **evidence)
+    return Verification(origin=origin, when=utc_now(), host=socket.gethostname(), **evidence)
 
 
-def now() -> str:
+def utc_now() -> str:
     """Return the time."""
     return datetime.now(UTC).isoformat(timespec="seconds")

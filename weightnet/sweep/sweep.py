@@ -174,14 +174,16 @@ def _raise_failures(jobs: list[Job], outcomes: Sequence[Outcome], states: States
         print(f"{replayed - len(differing)} of {replayed} replays agree, bit for bit", flush=True)
     text = [f"{len(differing)} runs stay stale, their numbers differ here:", *differing] if differing else []
     if causes:
-        text += _failures(causes, outcomes, master)
+        text += _failures(causes, outcomes, states, master)
     if causes and {str(outcome.error) for outcome in outcomes if isinstance(outcome.error, UserError)} == set(causes):
         raise UserError("\n".join(text[:-2]))
     if text:
         raise RunFailed("\n".join(text))
 
 
-def _failures(causes: dict[str, list[Job]], outcomes: Sequence[Outcome], master: DictConfig) -> list[str]:
+def _failures(
+    causes: dict[str, list[Job]], outcomes: Sequence[Outcome], states: States, master: DictConfig
+) -> list[str]:
     """Return the lines that say what failed, and how to do just that again."""
     stopped = sum(isinstance(outcome.error, CancelledError) for outcome in outcomes)
     also = f", {stopped} not finished" if stopped else ""
@@ -191,7 +193,8 @@ def _failures(causes: dict[str, list[Job]], outcomes: Sequence[Outcome], master:
         text.append(f"  {len(members)} x {cause}\n      {names}")
     asked = [*master.hydra.overrides.task, *master.hydra.overrides.hydra]
     kept = [part for part in asked if not part.startswith(("hydra.sweeper.rerun=", "hydra.mode="))]
-    rerun = "verify" if master.hydra.sweeper.rerun == "verify" else "failed"
+    recorded = all(states[job.id].state == State.FAILED for members in causes.values() for job in members)
+    rerun = "verify" if master.hydra.sweeper.rerun == "verify" else "failed" if recorded else "missing"
     again = shlex.join(["python", "run.py", "-m", *kept, f"hydra.sweeper.rerun={rerun}"])
     tracebacks = f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>"
-    return [*text, tracebacks, f"  run just those again: {again}"]
+    return [*text, tracebacks, f"  run {'what is missing' if rerun == 'missing' else 'just those'} again: {again}"]
