@@ -1,5 +1,6 @@
 """`hydra/sweeper=study`: plans a sweep, runs what is missing, never repeats or loses a run. See `weightnet.sweep`."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from weightnet.errors import RunFailed
 
 
 @dataclass
@@ -35,10 +38,15 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher, and remember what Hydra hands over."""
         launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
-        self.asked = hydra_context.config_loader, launcher, config
+        self.asked, self.callbacks = (hydra_context.config_loader, launcher, config), hydra_context.callbacks
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan, run, report."""
         from weightnet.sweep.sweep import sweep
 
-        return sweep(*self.asked)
+        try:
+            return sweep(*self.asked)
+        except RunFailed:  # Hydra calls them only where nothing failed; but the others have given results
+            with suppress(SystemExit):
+                self.callbacks.on_multirun_end(config=self.asked[2])
+            raise

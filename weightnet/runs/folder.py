@@ -132,21 +132,21 @@ class RunFolder:
             write_csv(self.path / name, rows)
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the rows of metrics.csv, as `table` does."""
-        return self.table("metrics.csv", METRICS)
+        """Return the rows of metrics.csv, as `table` does: `METRICS`, then the run's own metrics."""
+        return self.table("metrics.csv", METRICS, own=True)
 
-    def table(self, name: str, columns: Sequence[str]) -> list[dict[str, float]]:
+    def table(self, name: str, columns: Sequence[str], *, own: bool = False) -> list[dict[str, float]]:
         """Return the rows of one of the run's CSV files; none where there is no such file.
 
-        ValueError: it has other columns, or something that is no number.
+        ValueError: it has other columns (`own`: than these, and any after them), or something that is no number.
         """
         path = self.path / name
         if not path.exists():
             return []
         header, *rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines())) or [[]]
-        if header != list(columns):
+        if header[: len(columns) if own else None] != list(columns):
             raise ValueError(f"{name} has the columns {header}")
-        return [dict(zip(columns, map(float, row), strict=True)) for row in rows]
+        return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
     def difference(self, history: Sequence[EpochResult]) -> tuple[list[str], str]:
         """Compare the first epochs in the run's files with these, bit for bit, but for seconds.

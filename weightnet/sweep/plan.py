@@ -47,6 +47,7 @@ class Plan:
     """The jobs of a sweep, each once, in the order of its axes."""
 
     jobs: list[Job]
+    axes: list[list[str]]  # what is swept: the keys with several values, those that move together side by side
     merged: int  # how many combinations of the axes were the same run as another one
     excluded: int
 
@@ -66,6 +67,7 @@ def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequen
         UserError: a job is impossible, or `zipped` or `exclude` is; the message has every mistake.
     """
     axes = composer.axes()
+    moving = [keys for keys in together(axes, zipped) if len(axes[keys[0]]) > 1]
     varying = {part for values in axes.values() if len(values) > 1 for part in values}
     rules = {text: composer.parser.parse_overrides([part.strip() for part in text.split(",")]) for text in exclude}
     matched: set[str] = set()
@@ -90,11 +92,18 @@ def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequen
     unused = [f"hydra.sweeper.exclude: {text} matches no job of this sweep" for text in rules if text not in matched]
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
-    return Plan(list(jobs.values()), merged, excluded)
+    return Plan(list(jobs.values()), moving, merged, excluded)
 
 
 def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the overrides of each job: the axes crossed, but for those that are zipped.
+    """Yield the overrides of each job: the axes crossed, but for those that are zipped; the errors of `together`."""
+    steps = [list(zip(*(axes[key] for key in keys), strict=True)) for keys in together(axes, zipped)]
+    for chosen in itertools.product(*steps):
+        yield tuple(part for parts in chosen for part in parts)
+
+
+def together(axes: dict[str, list[str]], zipped: Sequence[str]) -> list[list[str]]:
+    """Return the keys of the axes, in order, those that move together in one list.
 
     UserError: a zipped key is no axis, is zipped twice, or its axis has another length.
     """
@@ -110,13 +119,7 @@ def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[
             counts = ", ".join(f"{key} has {len(axes[key])}" for key in group)
             raise UserError(f"hydra.sweeper.zip: axes that move together need as many values: {counts}")
     leaders = {group[0]: group for group in groups}
-    steps = [
-        list(zip(*(axes[member] for member in leaders.get(key, [key])), strict=True))
-        for key in axes
-        if key in leaders or key not in keys
-    ]
-    for chosen in itertools.product(*steps):
-        yield tuple(part for parts in chosen for part in parts)
+    return [leaders.get(key, [key]) for key in axes if key in leaders or key not in keys]
 
 
 def _matches(config: Config, text: str, wanted: Sequence[Override]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, flag_override
 from rich import filesize
 from rich.console import Console
 from rich.table import Table
@@ -50,11 +50,11 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
         _print_plan(plan, states, jobs, outputs)
         return []
     _say(plan, states, len(jobs), rerun)
+    folder = _begin_records(master, plan, states)
     if not jobs:
         return []
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
     jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
-    folder = _begin_records(master, plan, states)
     try:
         outcomes = _launch(launcher, jobs, states, options.verify_epochs if verifying else None)
     finally:
@@ -129,7 +129,11 @@ def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
     rows = [[job.id, job.differing, states[job.id].state, facts(job.config)["parameters"]] for job in plan.jobs]
     try:
         folder = _new_folder(Path(master.hydra.sweep.dir))
-        command = {"command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task)}
+        with flag_override(master, "readonly", False):
+            master.hydra.sweep.dir = str(folder)  # for the callbacks: where the sweep's picture goes
+        command = {
+            "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes
+        }  # fmt: skip
         write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
         write_csv(folder / "plan.csv", [["id", "differing", "state", "parameters"], *rows])
     except OSError as error:
