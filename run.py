@@ -1,5 +1,6 @@
 """The command line of weightnet: `python run.py --help`."""
 
+import sys
 from contextlib import nullcontext
 
 import hydra
@@ -8,7 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from weightnet.errors import UserError
-from weightnet.sweep.compose import to_config
+from weightnet.sweep.compose import offer_own_models, to_config
 from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
 from weightnet.sweep.mistakes import plainly
 
@@ -31,4 +32,5 @@ def main(cfg: DictConfig) -> float:
 
 if __name__ == "__main__":
     with plainly():
+        offer_own_models(sys.argv[1:])
         main()

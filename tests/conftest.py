@@ -93,7 +93,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         )  # fmt: skip
         for key, value in changes.items():
             part = next(
-                (part for part in (config, dims, train, config.model) if key in type(part).__slots__),
+                (part for part in (config, dims, train, config.model, config.eval) if key in type(part).__slots__),
                 None,
             )
             assert part is not None, key

@@ -118,9 +118,10 @@ def test_a_damaged_file_says_what_to_do(small_mnist: Path, offline: None, damage
             write_idx(labels, torch.zeros(29))
         case _:
             write_idx(labels, torch.full((30,), 10))
-    with pytest.raises(UserError, match="corrupted.*delete the set's folder.*dataset=digits") as caught:
+    with pytest.raises(UserError, match="corrupted.*put a good copy in its place.*dataset=digits") as caught:
         load(SMALL, small_mnist)
     assert str(small_mnist) in str(caught.value) and "\n" not in str(caught.value)
+    assert "delete" not in str(caught.value)
 
 
 def test_a_damaged_cifar_batch_is_noticed(real_data: Path, tmp_path: Path, offline: None) -> None:

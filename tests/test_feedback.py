@@ -157,7 +157,7 @@ def test_feedback_at_test_time(make_config: MakeConfig) -> None:
         start = model.me()
         train_step(model, build_optimizer(model, config.train), data.images, data.labels)
         expected = {"live": model.me(), "zero": torch.zeros(26), "frozen": start}[how]
-        losses[how], _ = evaluate(model, data, 70)
+        losses[how], _, _ = evaluate(model, data, 70)
         with torch.no_grad():
             logits = model(data.images, expected)
         assert losses[how] == float(torch.nn.functional.cross_entropy(logits, data.labels, reduction="sum")) / 70

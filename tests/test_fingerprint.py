@@ -140,7 +140,7 @@ def test_imports_and_statements_are_code(
 
 def test_every_name_means_something() -> None:
     for table in (BIAS_RATES, FEEDBACKS, KINDS, READERS, SCALES):
-        assert all(locate(target) for target in table.values())
+        assert all(locate(table, name, "key") for name in table)
 
 
 def test_the_data_are_the_content_of_their_files(tmp_path: Path, make_config: Callable[..., Config]) -> None:

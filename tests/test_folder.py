@@ -118,7 +118,8 @@ def test_config_is_readable_yaml(folder: RunFolder, make_config: Callable[..., C
     folder.write_config(config)
     read = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert read["model"] == {
-        "name": "pool", "feedback": "pool", "uses": ["dx", "m", "n"], "kind": None, "scale": None, "parameters_of": None
+        "name": "pool", "feedback": "pool", "uses": ["dx", "m", "n"], "kind": None, "scale": None,
+        "parameters_of": None, "params": {},
     }  # fmt: skip
     assert read["dims"] == {"rule": "published", "dx": 26, "m": 31, "n": 25, "hidden": 60}
     assert read["train"]["lr"] == 0.01 and read["seed"] == 1

@@ -177,5 +177,7 @@ def test_runs_of_a_process_share_a_map(make_config: MakeConfig) -> None:
 
 def test_scales_are_gains() -> None:
     assert set(MAP_NUMBERS) == set(KINDS)
-    assert locate(SCALES["jl"])(460, 860_000) == 1
-    assert locate(SCALES["xavier"])(460, 860_000) == pytest.approx(0.0327, rel=1e-2)  # the docs' factor of 30
+    assert locate(SCALES, "jl", "model.scale")(460, 860_000) == 1
+    assert locate(SCALES, "xavier", "model.scale")(460, 860_000) == pytest.approx(
+        0.0327, rel=1e-2
+    )  # the docs' factor of 30

@@ -65,7 +65,7 @@ def test_the_feedback_vector_is_followed(make_config: MakeConfig, data: Dataset)
 
 def test_evaluate_is_the_mean_over_the_split(make_config: MakeConfig, data: Dataset) -> None:
     model = WeightNet(make_config())
-    loss, accuracy = evaluate(model, data.test, batch_size=32)
+    loss, accuracy, logits = evaluate(model, data.test, batch_size=32)
     with torch.no_grad():
         logits = model(data.test.images)
     assert loss == pytest.approx(functional.cross_entropy(logits, data.test.labels).item(), rel=1e-5)

@@ -4,7 +4,7 @@ A field with a default is younger than the archived runs: it joins a run's ident
 default (`weightnet.identity`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,7 +13,7 @@ class DatasetConfig:
     """A data set, and the size of the conv net that it is given to."""
 
     name: str
-    """A key of `weightnet.registry.READERS`."""
+    """In run ids and figures; a key of `weightnet.registry.READERS`, unless `reader` says what reads it."""
     shape: list[int]
     """Of an image: channels, height, width."""
     classes: int
@@ -31,6 +31,8 @@ class DatasetConfig:
     """Training epochs unless `train.epochs` says otherwise."""
     files: list[str] | None = None
     """Glob patterns of what holds the set, below data_root: if that changes, runs are stale. None: `<name>*`."""
+    reader: str | None = None
+    """A key of `READERS`, or one's own: `my_file.py:read` or `my.module:read`. None: as `name`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -39,15 +41,19 @@ class ModelConfig:
 
     name: str
     feedback: str
-    """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: fc1's bias learns at another rate; or `none`."""
+    """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: fc1's bias learns at another rate; or `none`;
+    or one's own: `my_file.py:MyFeedback` or `my.module:MyFeedback`."""
     uses: list[str] | None = None
-    """Which of dx, m, n it takes: what is not used is part of no run. None: dx, if there is a feedback."""
+    """Which of dx, m, n it takes: what is not used is part of no run. None: dx, if there is a feedback. One's own: what
+    its class takes, whatever stands here."""
     kind: str | None = None
     """feedback=projection: a key of `weightnet.registry.KINDS`."""
     scale: str | None = None
     """feedback=projection: a key of `weightnet.registry.SCALES`."""
     parameters_of: str | None = None
     """feedback=none: widen fc1 until there are at least as many parameters as with this feedback."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """A feedback of one's own: the other parameters of its class. Resolved: all of them."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -81,6 +87,8 @@ class TrainConfig:
     """`float32`, or `bf16`: convolutions and linear layers compute in bfloat16, parameters and `me` stay float32."""
     log_interval: int
     """Steps between two rows of steps.csv."""
+    save_model: bool = False
+    """Leave model.pt, the state dict of the trained network."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,6 +97,11 @@ class EvalConfig:
 
     feedback: str
     """`live`: of the weights as they are; `zero`: zeros; `frozen`: of the initial weights."""
+    metrics: dict[str, str] = field(default_factory=dict)
+    """Own columns of metrics.csv, name -> `my_file.py:metric`: of logits (N, classes) and labels (N,), a number, or a
+    dict of them."""
+    save_predictions: bool = False
+    """Leave predictions.npz: the class of each test example."""
 
 
 @dataclass(kw_only=True, slots=True)

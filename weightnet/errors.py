@@ -5,6 +5,10 @@ class UserError(Exception):
     """A mistake that the user can mend before anything runs, in a line: what is wrong, what is right; exit status 2."""
 
 
+class Misfit(UserError):
+    """Dimensions that do not fit the network: of the combinations of a sweep, one may have asked for those that do."""
+
+
 class RunFailed(Exception):
     """One run or several ended early, in a plain line: what happened, how to go on; exit status 1."""
 

@@ -6,12 +6,13 @@ Importing this does not import torch; executing a run does.
 """
 
 import ctypes
+import io
 import json
 import platform
 import statistics
 import sys
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib import import_module
@@ -24,7 +25,8 @@ from weightnet.fingerprint import ENTRANCES, Origin, origins
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
 from weightnet.net.epoch import METRICS, EpochResult
-from weightnet.resolve import resolve
+from weightnet.own import is_own
+from weightnet.resolve import resolve as _resolve
 
 if TYPE_CHECKING:
     from weightnet.net.data import Dataset
@@ -32,11 +34,45 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPS", "METRICS", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name", "facts",
-    "import_code", "keep_freed_memory", "origins", "prepare", "probe", "resolve", "run_folder", "run_id", "shape",
-    "signature", "work",
+    "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products", "resolve", "run_folder",
+    "run_id", "shape", "signature", "untaken", "work",
 ]  # fmt: skip
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
+
+
+def resolve(config: Config) -> Config:
+    """Return the config with nothing left open (`weightnet.resolve`), the user's own code in it tried out.
+
+    UserError: a value is impossible, the dimensions do not fit, or that code does not do what is asked of it.
+    """
+    config = _resolve(config)
+    if any(map(is_own, (config.model.feedback, config.dataset.reader, *config.eval.metrics.values()))):
+        from weightnet.net.trial import try_out  # here: it imports torch
+
+        try_out(config)
+    return config
+
+
+def untaken(asked: Config, resolved: Iterable[Config]) -> str:
+    """Say which of the model's parameters that were asked for none of the resolved configs takes; "" if there is none.
+
+    (A sweep's parameters are not those of all its models.)
+    """
+    configs = list(resolved)
+    taken = {key for config in configs for key in config.model.params}
+    names = ", ".join(dict.fromkeys(config.model.name for config in configs))
+    for key in asked.model.params:
+        if key not in taken:
+            takes = f"takes {', '.join(sorted(taken))}" if taken else "takes no parameters (those of dims apart)"
+            return f"model.params.{key}: there is no such parameter; {names} {takes}"
+    return ""
+
+
+def products(config: Config) -> list[str]:
+    """Return the names of the files that a finished run leaves because its config asks for them."""
+    asked = {"model.pt": config.train.save_model, "predictions.npz": config.eval.save_predictions}
+    return [name for name in asked if asked[name]]
 
 
 def facts(config: Config) -> dict[str, Any]:
@@ -79,6 +115,8 @@ class Training:
         from weightnet.net.model import WeightNet
         from weightnet.net.training import build_optimizer
 
+        metrics = self.config.eval.metrics
+        self.metrics = {name: registry.locate({}, target, f"eval.metrics.{name}") for name, target in metrics.items()}
         self.model = WeightNet(self.config).to(self.config.device)
         self.optimizer = build_optimizer(self.model, self.config.train)
 
@@ -92,7 +130,10 @@ class Training:
         from weightnet.net.training import fit
 
         config = self.config
-        return fit(self.model, self.optimizer, self.data, config.train, seed=config.seed, done=done, on_step=on_step)
+        return fit(
+            self.model, self.optimizer, self.data, config.train,
+            seed=config.seed, done=done, metrics=self.metrics, on_step=on_step,
+        )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs, besides the number of epochs done."""
@@ -102,6 +143,21 @@ class Training:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def products(self) -> dict[str, bytes]:
+        """Return the contents of `products(config)`: the network's state dict, the class of each test example."""
+        import numpy
+        import torch
+
+        from weightnet.net.training import evaluate
+
+        buffers = {name: io.BytesIO() for name in products(self.config)}
+        if buffer := buffers.get("model.pt"):
+            torch.save(self.model.state_dict(), buffer)
+        if buffer := buffers.get("predictions.npz"):
+            _, _, logits = evaluate(self.model, self.data.test, self.config.train.test_batch_size)
+            numpy.savez(buffer, predictions=logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        return {name: buffer.getvalue() for name, buffer in buffers.items()}
 
 
 def prepare(config: Config) -> None:

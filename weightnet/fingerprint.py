@@ -3,8 +3,9 @@
 **Code.** The definitions (functions, classes, assignments at the top of a module) that a run may reach: from those that
 every run goes through (`ENTRANCES`) and those that its config names (`weightnet.registry`), over every name that they
 mention, to definitions of this package. Each is hashed as a syntax tree without comments, docstrings and formatting.
-So a new feedback makes no finished run stale, and an edit of one makes those stale that reach it. No torch in here: the
-code is read, not imported. The idea: pytest-testmon, and targets for R.
+So a new feedback makes no finished run stale, and an edit of one makes those stale that reach it. Of the user's own
+code (`weightnet.own`), the modules that the config names count as wholes, and what they reach of this package. No torch
+in here: the code is read, not imported. The idea: pytest-testmon, and targets for R.
 
 **Data.** The content of the files that hold the data set.
 """
@@ -12,6 +13,7 @@ code is read, not imported. The idea: pytest-testmon, and targets for R.
 import ast
 import glob
 import hashlib
+import os
 import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,14 +24,16 @@ from typing import Any
 
 from weightnet import registry
 from weightnet.config import Config, DatasetConfig
+from weightnet.own import is_own, parsed, sources
 
 ENTRANCES = ("weightnet.experiment:Training", "weightnet.net.data:load", "weightnet.net.model:WeightNet",
              "weightnet.net.training:build_optimizer", "weightnet.net.training:fit")  # fmt: skip
 """Every run goes through these."""
 
-NOT_FOLLOWED = ("weightnet.config", "weightnet.errors", "weightnet.fingerprint", "weightnet.registry")
+NOT_FOLLOWED = tuple(f"weightnet.{name}" for name in ("config", "errors", "fingerprint", "own", "registry"))
 """Modules that hold no arithmetic: the values of a config's fields and what its names mean are looked at themselves."""
 
+GONE = "gone"  # instead of 8 hex digits: a file of the user's own that cannot be read
 REST = "(statements)"  # what stands at the top of a module and defines nothing: reached with any of its definitions
 
 
@@ -48,7 +52,10 @@ class Origin:
         if self.code != other.code and self.definitions and other.definitions:
             changed = sorted({name for name, _ in self.definitions.items() ^ other.definitions.items()})
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            found.append(f"{', '.join(changed[:3])}{more} changed")
+            if gone := [name for name in changed if other.definitions.get(name) == GONE]:
+                found.append(f"{', '.join(gone)} cannot be read")
+            else:
+                found.append(f"{', '.join(changed[:3])}{more} changed")
         elif self.code != other.code:
             found.append(f"code {self.code or 'unknown'}, recorded as a whole")
         if self.data and other.data and self.data != other.data:
@@ -65,10 +72,12 @@ def origins(configs: Iterable[Config]) -> Iterator[Origin]:
     for config in configs:
         model, dataset = config.model, config.dataset
         named = [
-            (registry.READERS, dataset.name), (registry.FEEDBACKS, model.feedback),
+            (registry.READERS, dataset.reader or dataset.name), (registry.FEEDBACKS, model.feedback),
             (registry.BIAS_RATES, model.feedback), (registry.KINDS, model.kind), (registry.SCALES, model.scale),
         ]  # fmt: skip
-        code, definitions = _code(tuple(table[name] for table, name in named if name in table))
+        own = [name for name in (model.feedback, dataset.reader, *config.eval.metrics.values()) if is_own(name)]
+        builtin = [table[name] for table, name in named if name in table]
+        code, definitions = _code(tuple(builtin), tuple(own), os.getcwd())
         key = repr((config.data_root, dataset.name, dataset.files))
         if key not in data:
             data[key] = data_hash(dataset, config.data_root)
@@ -76,19 +85,54 @@ def origins(configs: Iterable[Config]) -> Iterator[Origin]:
 
 
 @lru_cache
-def _code(named: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Return the hash of all definitions that a run reaches which names these, and that of each."""
+def _code(named: tuple[str, ...], own: tuple[str, ...] = (), folder: str = "") -> tuple[str, dict[str, str]]:
+    """Return the hash of all definitions that a run reaches which names these, and that of each.
+
+    `own`: of the user's own, relative to `folder`, the working directory.
+    """
     found: dict[str, str] = {}
     ahead = [target.replace(":", ".") for target in (*ENTRANCES, *named)]
+    for target in own:
+        for name, text in sources(target).items():
+            found[name] = _digest(_plain(parsed(text).body) or text) if text is not None else GONE
+            ahead += _reached(text or "")
     while ahead:
         target = ahead.pop()
         module, _, name = target.rpartition(".")
-        if target not in found and name in (source := _source(module)):
+        if name == "*":
+            ahead += [f"{module}.{word}" for word in _source(module)]
+        elif target not in found and name in (source := _source(module)):
             found[target], mentions = source[name]
             ahead += [*mentions, f"{module}.{REST}"]
     definitions = {name.removeprefix("weightnet."): digest for name, digest in sorted(found.items()) if digest}
     whole = "\n".join(f"{name} {digest}" for name, digest in definitions.items())
     return hashlib.sha256(whole.encode()).hexdigest()[:12], definitions
+
+
+def _digest(form: object) -> str:
+    return hashlib.sha256(repr(form).encode()).hexdigest()[:8]
+
+
+def _reached(text: str) -> Iterator[str]:
+    """Yield the dotted names of this package's definitions that a module of the user's own mentions."""
+    tree = parsed(text)
+    imports = _imports(tree)
+    yield from imports.values()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            first, *rest = ast.unparse(node).split(".")
+            yield ".".join([imports.get(first, first), *rest])
+            yield ast.unparse(node)  # `import weightnet.net.feedback` binds the first part alone
+
+
+def _imports(tree: ast.AST) -> dict[str, str]:
+    """Return name -> dotted name of what is imported, also within functions."""
+    imports: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            whence = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            imports |= {alias.asname or alias.name.partition(".")[0]: whence + alias.name for alias in node.names}
+    return imports
 
 
 @cache
@@ -100,11 +144,7 @@ def _source(module: str) -> dict[str, tuple[str, set[str]]]:
         return {}
     text = path.read_text(encoding="utf-8")
     tree, scopes = ast.parse(text), symtable.symtable(text, str(path), "exec").get_children()
-    imports: dict[str, str] = {}
-    for node in ast.walk(tree):  # also within functions
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            whence = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            imports |= {alias.asname or alias.name.partition(".")[0]: whence + alias.name for alias in node.names}
+    imports = _imports(tree)
     source = {name: ("", {whole}) for name, whole in imports.items()}
     bodies: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
@@ -114,8 +154,7 @@ def _source(module: str) -> dict[str, tuple[str, set[str]]]:
         global_names = {word for scope in scopes if scope.get_name() == name for word in _global_names(scope)}
         mentions = {word for statement in statements for word in _mentions(statement, module, imports, global_names)}
         foreign = sorted(mention for mention in mentions if not mention.startswith("weightnet."))
-        plain = repr((_plain(statements), foreign))
-        source[name] = hashlib.sha256(plain.encode()).hexdigest()[:8], mentions
+        source[name] = _digest((_plain(statements), foreign)), mentions
     return source
 
 

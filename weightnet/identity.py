@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import fields
+import re
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,25 @@ def canonical(config: Config) -> dict[str, Any]:
     used = {"hidden", *(config.model.uses or ())}
     return {
         "dataset": {key: getattr(config.dataset, key) for key in ("name", "shape", "mean", "std", "channels")}
-        | ({"classes": config.dataset.classes} if config.dataset.classes != 10 else {}),  # all archived runs have 10
+        | ({"classes": config.dataset.classes} if config.dataset.classes != 10 else {})  # all archived runs have 10
+        | ({"reader": config.dataset.reader} if config.dataset.reader is not None else {}),
         "model": {key: value for key in ("name", "feedback", "kind", "scale")
-                  if (value := getattr(config.model, key)) is not None},
+                  if (value := getattr(config.model, key)) is not None}
+        | ({"params": config.model.params} if config.model.params else {}),
         "dims": {key: getattr(config.dims, key) for key in ("hidden", "dx", "m", "n") if key in used},
-        "train": {key: value for key, value in _told(config.train).items() if key != "log_interval"},
-        "eval": _told(config.eval) if fed_back(config) else {},
+        "train": _told(config.train, without=["log_interval", "save_model"]),
+        "eval": _told(config.eval, without=["save_predictions", *([] if fed_back(config) else ["feedback"])]),
         "seed": config.seed,
         "device": config.device,
         "threads": config.threads,
     }  # fmt: skip
 
 
-def _told(group: Any) -> dict[str, Any]:
+def _told(group: Any, *, without: Sequence[str]) -> dict[str, Any]:
     """Return a group's fields, but for the younger ones that are as the code was before there were such fields."""
-    return {field.name: value for field in fields(group) if (value := getattr(group, field.name)) != field.default}
+    before = {item.name: item.default if item.default_factory is MISSING else item.default_factory()
+              for item in fields(group)}  # fmt: skip
+    return {name: value for name in before if name not in without and (value := getattr(group, name)) != before[name]}
 
 
 def signature(config: Config) -> str:
@@ -67,7 +73,9 @@ def run_id(config: Config) -> str:
         kind = [str(config.model.kind)] + ([] if config.model.scale == "xavier" else [str(config.model.scale)])
     if form["eval"].get("feedback", "live") != "live":
         kind.append(f"test_{config.eval.feedback}")
-    prefix = "-".join([config.dataset.name, config.model.name, *kind, *sizes])
+    params = [f"{key}{value}" for key, value in config.model.params.items() if isinstance(value, int | float | str)]
+    short = [part for part in (re.sub(r"[^\w.+]", "_", part) for part in params) if len(part) <= 20]
+    prefix = "-".join([config.dataset.name, config.model.name, *kind, *short[:4], *sizes])
     return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
 
 

@@ -3,14 +3,16 @@
 import ctypes
 import itertools
 import os
+import re
 from dataclasses import replace
 from functools import cache
 from operator import attrgetter
 
 from weightnet import matching, registry
 from weightnet.config import Config, DimsConfig, ModelConfig
-from weightnet.errors import UserError
+from weightnet.errors import Misfit, UserError
 from weightnet.geometry import flat_features, parameter_count
+from weightnet.own import bind, is_own
 
 _Row = tuple[int | None, int | None, int | None, int]  # dx, m, n, hidden
 _SMALL: dict[str, _Row] = {
@@ -53,10 +55,28 @@ def resolve(config: Config) -> Config:
     """
     if wrong := mistakes(config):
         raise UserError("; ".join(wrong))
-    config = replace(config, model=replace(config.model, uses=_uses(config.model)))
-    if config.model.feedback != "projection":
-        config.model.kind = config.model.scale = None
+    config = replace(config, model=_resolve_model(config.model), dataset=replace(config.dataset))
+    config.eval = replace(config.eval, metrics={key: _tidy(target) for key, target in config.eval.metrics.items()})
+    if config.dataset.reader is not None:
+        config.dataset.reader = _tidy(config.dataset.reader)
     return replace(config, dims=_resolve_dims(config), device=_resolve_device(config.device))
+
+
+def _resolve_model(model: ModelConfig) -> ModelConfig:
+    """Fill in what the model takes: of one's own feedback, by the signature of its class."""
+    if not is_own(model.feedback):
+        projects = model.feedback == "projection"
+        kind, scale = (model.kind, model.scale) if projects else (None, None)
+        return replace(model, uses=_uses(model), params={}, kind=kind, scale=scale)
+    uses, params = bind(model.feedback, model.params, USES)
+    name = model.feedback.rpartition(":")[2] if model.name in registry.MODELS else model.name
+    return ModelConfig(name=name, feedback=_tidy(model.feedback), uses=uses, params=params)
+
+
+def _tidy(target: str) -> str:
+    """Return one way of writing `./my_file.py:Name`: the same code gives the same run."""
+    where, colon, name = target.rpartition(":")
+    return f"{os.path.normpath(where)}:{name}" if colon and where.endswith(".py") else target
 
 
 def _uses(model: ModelConfig) -> list[str]:
@@ -81,6 +101,14 @@ def mistakes(config: Config) -> list[str]:
     for key, known in _CHOICES.items():
         if values[key] not in known:
             wrong.append(f"{key}={values[key]}: must be one of {', '.join(known)}")
+    for key in ("dataset.name", "model.name"):
+        if not re.fullmatch(r"\w[\w.+-]*", name := attrgetter(key)(config)) or len(name) > 80:
+            wrong.append(f"{key}={name!r}: must be letters, digits and . _ + -, since folders are named by it")
+    for name in config.eval.metrics:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            wrong.append(f"eval.metrics.{name}: the name of a metric must be letters, digits and _")
+    if config.eval.save_predictions and config.dataset.classes > 256:
+        wrong.append(f"eval.save_predictions=true: takes at most 256 classes, not {config.dataset.classes}")
     if not config.outputs:
         wrong.append("outputs is empty: must name a folder")
     return wrong + _dataset_mistakes(config) + _model_mistakes(config.model)
@@ -107,9 +135,16 @@ def _dataset_mistakes(config: Config) -> list[str]:
 
 
 def _model_mistakes(model: ModelConfig) -> list[str]:
+    if is_own(model.feedback):
+        return []
     feedbacks = ("none", *registry.BIAS_RATES, *registry.FEEDBACKS)
     if model.feedback not in feedbacks:
-        return [f"model.feedback={model.feedback}: must be one of {', '.join(feedbacks)}"]
+        own = "or your own, my_file.py:MyFeedback"
+        return [f"model.feedback={model.feedback}: must be one of {', '.join(feedbacks)}, {own}"]
+    if (its_own := registry.MODELS.get(model.name, model.feedback)) != model.feedback:
+        fitting = [name for name, its in registry.MODELS.items() if its == model.feedback]
+        instead = f"use model={' or model='.join(fitting)}, or another model.name"
+        return [f"model.feedback={model.feedback}: model={model.name} is that of feedback={its_own}; {instead}"]
     uses = _uses(model)
     if not set(uses) <= set(USES) or len(uses) != len(set(uses)) or (uses and "dx" not in uses):
         return [f"model.uses={uses}: must be dx, and of {', '.join(USES)} those that the feedback takes"]
@@ -193,7 +228,7 @@ def _choose(config: Config, dx: int | None, m: int | None, n: int | None, hidden
     match = matching.choose(features, hidden, config.dataset.classes, dx=dx, m=m, n=n)
     if match is None:
         given = ", ".join(f"dims.{key}={value}" for key, value in (("dx", dx), ("m", m), ("n", n)) if value is not None)
-        raise UserError(
+        raise Misfit(
             f"dims={config.dims.rule}: no kernels fit {features} features, hidden={hidden}"
             f"{' with ' if given else ''}{given}; free one of them, or choose a hidden width with more "
             f"divisors (those of {hidden}: {', '.join(map(str, matching.divisors(hidden)))})"
@@ -209,7 +244,7 @@ def _check_fit(config: Config, dx: int, m: int, n: int, hidden: int) -> None:
     if why := matching.misfit(dx, m, n, features=features, hidden=pooled_rows, classes=classes):
         fits = matching.nearest(dx, m, n, features=features, hidden=hidden, classes=classes)
         nearest = "Nearest that fit: " + "; ".join(f"dims.dx={x.dx} dims.m={x.m} dims.n={x.n}" for x in fits)
-        raise UserError(
+        raise Misfit(
             f"dims.dx={dx} dims.m={m} dims.n={n} do not fit {features} features and hidden={hidden}: {why}. "
             + (nearest if fits else f"No kernels fit hidden={hidden}: choose another dims.hidden")
         )

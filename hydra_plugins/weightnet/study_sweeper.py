@@ -23,6 +23,7 @@ class StudySweeperConfig:
     dry_run: bool = False  # print the plan and run nothing
     exclude: list[str] = field(default_factory=list)  # combinations to leave out: ["model=rmp,dataset=cifar"]
     zip: list[str] = field(default_factory=list)  # axes that move together, not crossing: ["model,dims.hidden"]
+    impossible: str = "refuse"  # combinations whose dimensions do not fit; skip: leave them out
     params: dict[str, str] | None = None  # axes, as on the command line: {model: "baseline,pool"}
 
 

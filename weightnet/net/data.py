@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -13,6 +14,7 @@ from weightnet import registry
 from weightnet.config import DatasetConfig
 from weightnet.errors import UserError
 from weightnet.net.streams import stream
+from weightnet.own import explained, is_own
 
 Pixels = tuple[Tensor, Tensor]  # images (N, C, H, W) uint8 and labels (N,) int64
 
@@ -97,10 +99,9 @@ def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device
     subset lies within a larger one.
 
     Raises:
-        UserError: the set is missing and cannot be downloaded, a file is corrupted, or the folder forbids access.
+        UserError: the set is missing and cannot be downloaded, a file is corrupted, the folder forbids access, there is
+            no such reader, or what it gives is not what the config says.
     """
-    if config.name not in registry.READERS:
-        raise UserError(f"dataset.name={config.name}: no reader of that name; there are {', '.join(registry.READERS)}")
     train, test = _read(config, root)
     if subset is not None:
         chosen = torch.randperm(len(train[1]), generator=stream(0, "subset"))[:subset]
@@ -110,27 +111,52 @@ def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device
 
 def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
     """Read the pixels and check them against the config; every failure becomes one line that says what to do."""
-    folder = root.resolve()
+    reader, folder, what = config.reader or config.name, root.resolve(), f"dataset={config.name}"
+    if reader not in registry.READERS and not is_own(reader):
+        there = f"there are {', '.join(registry.READERS)}, and your own: dataset.reader=my_file.py:read"
+        raise UserError(f"{what}: no reader of that name; {there}")
+    read: Reader = registry.locate(registry.READERS, reader, "dataset.reader")
+    instead = "set data_root (or WEIGHTNET_DATA) to another folder, or use dataset=digits, which works offline"
+    damaged, replacing = f"a file in {folder} is corrupted", f"put a good copy in its place, {instead}"
     try:
-        read: Reader = registry.locate(registry.READERS[config.name])
         splits = read(root)
-        for (images, labels), count in zip(splits, config.examples, strict=True):
-            if images.shape != (count, *config.shape) or len(labels) != count:
-                raise ValueError(f"{len(labels)} labels, images of shape {tuple(images.shape)}, {count} expected")
-            if labels.min() < 0 or labels.max() >= config.classes:
-                raise ValueError(f"labels from {labels.min()} to {labels.max()}")
-        return splits
+    except ConnectionError as error:
+        problem = f"not complete in {folder}, and the download failed ({error}); connect to the internet"
+        raise UserError(f"{what}: {problem}, {instead}") from error
+    except OSError as error:
+        problem = f"cannot use {error.filename or folder} ({error.strerror or error}); mend that"
+        raise UserError(f"{what}: {problem}, {instead}") from error
     except Exception as error:  # whatever a reader makes of bytes that are not what they should be
-        problem = f"a file in {folder} is corrupted ({_one_line(error)})"
-        remedy = "delete the set's folder there and run again to download it anew"
-        if isinstance(error, ConnectionError):
-            problem = f"not complete in {folder}, and the download failed ({error})"
-            remedy = "connect to the internet, set data_root (or WEIGHTNET_DATA) to a folder that has it"
-        elif isinstance(error, OSError):
-            problem = f"cannot use {error.filename or folder} ({error.strerror or error})"
-            remedy = "mend that, set data_root (or WEIGHTNET_DATA) to another folder"
-        instead = "or use dataset=digits, which works offline"
-        raise UserError(f"dataset={config.name}: {problem}; {remedy}, {instead}") from error
+        if is_own(reader):
+            raise UserError(f"{what}: {reader} failed: {explained(error)}") from error
+        raise UserError(f"{what}: {damaged} ({_one_line(error)}); {replacing}") from error
+    if wrong := _misfit(splits, config):
+        if is_own(reader):
+            remedy = "it must give what the keys of dataset say, or they must say what it gives"
+            raise UserError(f"{what}: {reader} gave {wrong}; {remedy}")
+        raise UserError(f"{what}: {damaged} ({wrong}); {replacing}")
+    return splits
+
+
+def _misfit(splits: Any, config: DatasetConfig) -> str:
+    """Say in what the splits that a reader has given are not what the config says; nothing ("") where they are."""
+    try:
+        (train_images, train_labels), (test_images, test_labels) = splits
+        parts = [("training", train_images, train_labels), ("test", test_images, test_labels)]
+        kinds = {(images.dtype, labels.dtype) for _, images, labels in parts}
+    except (TypeError, ValueError, AttributeError):
+        return "what is not ((images, labels), (images, labels)) of training and test, as tensors"
+    if kinds != {(torch.uint8, torch.int64)}:
+        given = " and ".join(sorted({f"{images}/{labels}".replace("torch.", "") for images, labels in kinds}))
+        return f"images/labels of {given}, not uint8/int64"
+    for (split, images, labels), count in zip(parts, config.examples, strict=True):
+        shape, expected = tuple(images.shape), (count, *config.shape)
+        if shape != expected or labels.shape != (count,):
+            says = f"dataset.examples and dataset.shape say {expected}"
+            return f"{split} images of shape {shape} with labels of shape {tuple(labels.shape)}, {says}"
+        if labels.min() < 0 or labels.max() >= config.classes:
+            return f"{split} labels from {labels.min()} to {labels.max()}, dataset.classes={config.classes}"
+    return ""
 
 
 def _one_line(error: Exception) -> str:

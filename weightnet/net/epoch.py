@@ -1,6 +1,6 @@
 """What one epoch gives. No torch in here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class EpochResult:
     seconds: float  # of training and evaluation
     step_losses: list[tuple[int, float]]  # (step, loss of its batch), every `log_interval` steps
     feedback: tuple[float, float] | None = None  # |me| after the epoch, |me - me before it|; None without feedback
+    own: dict[str, float] = field(default_factory=dict)  # the columns of `eval.metrics`, on the test split
 
 
 METRICS = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "seconds")

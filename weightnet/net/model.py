@@ -11,8 +11,7 @@ from weightnet import registry
 from weightnet.config import Config
 from weightnet.geometry import KERNEL, flat_features
 from weightnet.net.convolution import pooled_convolution
-from weightnet.net.feedback import Feedback
-from weightnet.net.streams import initial, initial_linear
+from weightnet.net.streams import initial, initial_linear, stream
 
 
 class WeightNet(nn.Module):
@@ -38,7 +37,7 @@ class WeightNet(nn.Module):
         self.conv2 = skip_init(nn.Conv2d, first, second, KERNEL)
         self.fc1 = skip_init(nn.Linear, features, hidden)
         self.fc2 = skip_init(nn.Linear, hidden, config.dataset.classes)
-        self.feedback: Feedback | None = None
+        self.feedback: nn.Module | None = None
         self.feedback_weight: nn.Parameter | None = None
         self.bias_lr = 1.0  # times the learning rate: that of fc1's bias
         self._initialise(config)
@@ -59,10 +58,10 @@ class WeightNet(nn.Module):
             fan_in = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
             parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=fan_in))
         if model.feedback in registry.BIAS_RATES:
-            self.bias_lr = registry.locate(registry.BIAS_RATES[model.feedback])(weight1, weight2, **_arguments(config))
+            rate = registry.locate(registry.BIAS_RATES, model.feedback, "model.feedback")
+            self.bias_lr = rate(weight1, weight2, **_arguments(config))
         elif model.feedback != "none":
-            self.feedback = registry.locate(registry.FEEDBACKS[model.feedback])(**_arguments(config))
-            self.feedback.begin(weight1, weight2, seed)
+            self.feedback = build_feedback(config, weight1, weight2)
             self.feedback_weight = nn.Parameter(weight1[:, features:].clone())
 
     @torch.no_grad()
@@ -101,8 +100,22 @@ class WeightNet(nn.Module):
         return cast(Tensor, self.fc2(x))
 
 
+def build_feedback(config: Config, weight1: Tensor, weight2: Tensor) -> nn.Module:
+    """Return a resolved config's feedback, told of the initial `fc1.weight` (b, a + dx) and `fc2.weight` (c, b).
+
+    One of the user's own need not be a `Feedback`, and may draw from torch's global state, which depends on the seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(config.seed, "feedback").initial_seed())
+        kind = registry.locate(registry.FEEDBACKS, config.model.feedback, "model.feedback")
+        feedback: nn.Module = kind(**_arguments(config))
+        if begin := getattr(feedback, "begin", None):
+            begin(weight1, weight2, config.seed)
+    return feedback
+
+
 def _arguments(config: Config) -> dict[str, Any]:
     """Return what a resolved config's feedback is built with: the dimensions that it uses, and its parameters."""
     model = config.model
     dims = {key: getattr(config.dims, key) for key in model.uses or ()}
-    return dims | {key: value for key in ("kind", "scale") if (value := getattr(model, key)) is not None}
+    return dims | {key: value for key in ("kind", "scale") if (value := getattr(model, key)) is not None} | model.params

@@ -155,7 +155,7 @@ COUNTSKETCH = Kind(_draw_countsketch, _apply_sparse)
 
 def kind_of(name: str) -> Kind:
     """Return the kind of random map that a key of `weightnet.registry.KINDS` names."""
-    found: Kind = registry.locate(registry.KINDS[name])
+    found: Kind = registry.locate(registry.KINDS, name, "model.kind")
     return found
 
 
@@ -170,6 +170,6 @@ def draw(kind: str, scale: str, *, rows: int, columns: int, dx: int, seed: int) 
     key = (kind, scale, rows, columns, dx, seed)
     if key not in _held:
         _held.clear()  # first, so that there is never more than one
-        gain = registry.locate(registry.SCALES[scale])(dx, rows * columns)
+        gain = registry.locate(registry.SCALES, scale, "model.scale")(dx, rows * columns)
         _held[key] = kind_of(kind).draw(rows, columns, dx, gain, stream(seed, f"projection/{kind}"))
     return _held[key]

@@ -1,7 +1,7 @@
 """Training: a generator of epoch results. It knows nothing of files, Hydra or plots."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from weightnet.net.model import WeightNet
 from weightnet.net.streams import stream
 
 OnStep = Callable[[int, Tensor], None]  # called after every step: steps so far, loss (a scalar, still on the device)
+Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
+"""Of one's own: logits (N, classes) and labels (N,) of the test split, on the CPU -> a number, or a dict of them."""
 
 
 def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:
@@ -30,18 +32,21 @@ def build_optimizer(model: WeightNet, config: TrainConfig) -> torch.optim.SGD:
 
 def fit(
     model: WeightNet, optimizer: torch.optim.Optimizer, data: Dataset, config: TrainConfig, *,
-    seed: int, done: int = 0, on_step: OnStep | None = None,
+    seed: int, done: int = 0, metrics: Mapping[str, Metric] | None = None, on_step: OnStep | None = None,
 ) -> Iterator[EpochResult]:  # fmt: skip
     """Train from epoch `done` + 1 to the last, and yield each epoch's result.
 
     Between two results, the state of model and optimiser is all that a resumed run needs: the order of the data
-    depends on the seed and the epoch alone.
+    depends on the seed and the epoch alone. (So does torch's global state, from which our own code never draws, but
+    a feedback of the user's may.)
     """
-    me = _me_at_rest(model)
+    me = _me_at_rest(model, seed, done)
+    own: dict[str, float] = {}
     step_on = _step(model, optimizer, data.train, config.batch_size)
     steps = -(-len(data.train) // config.batch_size)
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
+        torch.manual_seed(stream(seed, f"global/{epoch}").initial_seed())
         first, last = (epoch - 1) * steps + 1, epoch * steps
         losses, sizes = [], []
         model.train()
@@ -52,18 +57,23 @@ def fit(
             if on_step:
                 on_step(step, losses[-1])
         trace = torch.stack(losses).cpu().double()  # the epoch's only wait for the device
-        test_loss, test_accuracy = evaluate(model, data.test, config.test_batch_size)
-        before, me = me, _me_at_rest(model)
+        test_loss, test_accuracy, logits = evaluate(model, data.test, config.test_batch_size)
+        own, known = measure(metrics or {}, logits, data.test.labels), own
+        if known and list(own) != list(known):
+            raise ValueError(f"own metrics gave the columns {list(own)} after {list(known)} in the epoch before")
+        before, me = me, _me_at_rest(model, seed, epoch)
         yield EpochResult(
             epoch=epoch, step=last, train_loss=float((trace * torch.tensor(sizes)).sum() / sum(sizes)),
             test_loss=test_loss, test_accuracy=test_accuracy, seconds=time.perf_counter() - start,
             step_losses=[(s, float(trace[s - first])) for s in range(first, last + 1) if s % config.log_interval == 0],
             feedback=None if me is None or before is None else (float(me.norm()), float((me - before).norm())),
+            own=own,
         )  # fmt: skip
 
 
-def _me_at_rest(model: WeightNet) -> Tensor | None:
-    """Return the feedback vector between two steps, where nothing is drawn anew."""
+def _me_at_rest(model: WeightNet, seed: int, epoch: int) -> Tensor | None:
+    """Return the feedback vector after an epoch, where nothing is drawn anew."""
+    torch.manual_seed(stream(seed, f"global/after/{epoch}").initial_seed())
     model.eval()
     return model.me()
 
@@ -71,7 +81,7 @@ def _me_at_rest(model: WeightNet) -> Tensor | None:
 def _step(model: WeightNet, optimizer: torch.optim.Optimizer, split: Split, batch_size: int) -> Step:
     """Return `train_step` for batches of the split: on CUDA all but a last short one replay a graph."""
     eager = partial(train_step, model, optimizer)
-    redrawn = model.feedback is not None and model.feedback.redrawn  # on the CPU: nothing that a graph could replay
+    redrawn = model.feedback is not None and getattr(model.feedback, "redrawn", True)  # not what a graph could replay
     if split.labels.device.type != "cuda" or len(split) < batch_size or redrawn:
         return eager
     graphed = GraphedStep(eager, optimizer, split.images[:batch_size], split.labels[:batch_size])
@@ -88,13 +98,36 @@ def train_step(model: WeightNet, optimizer: torch.optim.Optimizer, images: Tenso
 
 
 @torch.inference_mode()
-def evaluate(model: WeightNet, split: Split, batch_size: int) -> tuple[float, float]:
-    """Return the mean loss in nats and the accuracy in [0, 1]; the feedback vector is computed once."""
+def evaluate(model: WeightNet, split: Split, batch_size: int) -> tuple[float, float, Tensor]:
+    """Return the mean loss in nats, the accuracy in [0, 1], and the logits (N, classes).
+
+    The feedback vector is computed once.
+    """
     model.eval()
     me = model.test_me()
-    loss, correct = split.images.new_zeros(()), split.labels.new_zeros(())
+    loss, correct, parts = split.images.new_zeros(()), split.labels.new_zeros(()), []
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
         logits = model(images, me)
         loss += functional.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(dim=1) == labels).sum()
-    return loss.item() / len(split), correct.item() / len(split)
+        parts.append(logits)
+    return loss.item() / len(split), correct.item() / len(split), torch.cat(parts)
+
+
+@torch.inference_mode()
+def measure(metrics: Mapping[str, Metric], logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the columns of the user's own metrics, `name` or `name.key`, of logits (N, classes) and labels (N,).
+
+    TypeError: a metric gives neither a number nor a dict of them.
+    """
+    measured: dict[str, float] = {}
+    for name, metric in metrics.items():
+        given = metric(logits.float().cpu().clone(), labels.cpu().clone())  # its own: it may write into them
+        parts = given if isinstance(given, Mapping) else {"": given}
+        for key, value in parts.items():
+            try:
+                measured[f"{name}.{key}".removesuffix(".")] = float(value)
+            except (TypeError, ValueError, RuntimeError):
+                kind = type(value).__name__
+                raise TypeError(f"eval.metrics.{name} gave a {kind}, must be a number or a dict of numbers") from None
+    return measured

@@ -2,12 +2,14 @@
 
     <outputs>/runs/<run_id>/
         config.yaml    the resolved config
-        metrics.csv    one row an epoch
+        metrics.csv    one row an epoch: `METRICS`, then own metrics
         steps.csv      loss every `train.log_interval` steps
         feedback.csv   size and change of the feedback vector, one row an epoch; only with feedback
         run.json       status, identity, versions, times, error
         checkpoint.pt  while the run is unfinished
         run.log
+        model.pt       state dict of the trained network; only if asked for
+        predictions.npz   class of each test example; only if asked for
 
 A file is either absent or whole: it is written beside and renamed.
 """
@@ -39,6 +41,7 @@ class State(StrEnum):
 
     MISSING = "missing"
     DONE = "done"
+    INCOMPLETE = "incomplete"  # done, but without a file that is asked for
     STALE = "stale"  # done, but what it was made with is not what a run would be made with now
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -102,6 +105,10 @@ class RunFolder:
             return RunState(State.FAILED, (record.error or "").strip().rpartition("\n")[2])
         return RunState(State.INTERRUPTED if record else State.MISSING)
 
+    def lacks(self, files: Sequence[str]) -> list[str]:
+        """Return which of these files are not there."""
+        return [name for name in files if not (self.path / name).exists()]
+
     def set_aside(self) -> None:
         """Move a finished run to `.old/`, where nothing reads it, unless a process has begun to execute it again."""
         with suppress(Timeout), self.lock().acquire(timeout=0):
@@ -130,6 +137,11 @@ class RunFolder:
         """Write metrics.csv, steps.csv and feedback.csv, each as a whole."""
         for name, rows in tables(history).items():
             write_csv(self.path / name, rows)
+
+    def write_products(self, contents: dict[str, bytes]) -> None:
+        """Write files that the config asks for: name -> content."""
+        for name, content in contents.items():
+            write_whole(self.path / name, content)
 
     def metrics(self) -> list[dict[str, float]]:
         """Return the rows of metrics.csv, as `table` does: `METRICS`, then the run's own metrics."""
@@ -190,8 +202,10 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
 
 def tables(history: Sequence[EpochResult]) -> dict[str, list[Sequence[object]]]:
     """Return the rows, header first, of each file that a run's epochs are written to."""
+    rows = [[*(getattr(result, column) for column in METRICS), *result.own.values()] for result in history]
+    own = list(history[0].own) if history else []
     written: dict[str, list[Sequence[object]]] = {
-        "metrics.csv": [METRICS, *([getattr(result, column) for column in METRICS] for result in history)],
+        "metrics.csv": [[*METRICS, *own], *rows],
         "steps.csv": [("step", "loss"), *(row for result in history for row in result.step_losses)],
     }
     feedback = [(result.epoch, *result.feedback) for result in history if result.feedback is not None]

@@ -23,6 +23,7 @@ from weightnet.experiment import (
     import_code,
     keep_freed_memory,
     origins,
+    products,
     run_folder,
 )  # fmt: skip
 from weightnet.runs import checkpoint
@@ -51,8 +52,9 @@ class Result:
 def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: False, wait: bool = True) -> Result:
     """Execute a resolved config in its run folder, or return its result if it is done already.
 
-    An unfinished run goes on after its last whole epoch. The `overrides` are the command line's, for the record. If
-    another process executes the run, this one waits for it, or raises `Held`.
+    An unfinished run goes on after its last whole epoch. One that is done, but lacks a file that the config asks for,
+    is replayed: it gets that file if the replay gives its numbers. The `overrides` are the command line's, for the
+    record. If another process executes the run, this one waits for it, or raises `Held`.
 
     Raises:
         UserError: the data set is not to be had.
@@ -63,6 +65,9 @@ def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: F
     """
     with _alone(config, wait=wait) as (folder, record):
         if record and record.status == "done":
+            if lacking := folder.lacks(products(config)):
+                with _log_to(folder.path / "run.log"):
+                    _complete(config, folder, record, lacking, stop)
             now = next(origins([config]))
             why = record.origin(now).difference(now)
             return _report(folder, f"done already{f' (stale: {why})' if why else ''}")
@@ -80,22 +85,39 @@ def verify(config: Config, *, epochs: int, stop: Stop = lambda: False) -> str:
     with _alone(config, wait=False) as (folder, record):
         if record is None or record.status != "done":
             raise RunFailed(f"{folder.path.name}: is not done any more, and cannot be verified")
-        training, history = Training(config), []
+        training = Training(config)
         with _log_to(folder.path / "run.log"):
-            try:
-                training.build()
-                for result in itertools.islice(training.epochs(done=0), epochs):
-                    history.append(result)
-                    if stop() and len(history) < min(epochs, config.train.epochs):
-                        raise KeyboardInterrupt
-            except Exception:
-                log.exception("%s: its replay failed", folder.path.name)
-                raise
-        files, difference = folder.difference(history)
-        if not difference:
-            record.verified = verification(next(origins([config])), epochs=len(history), files=files)
-            folder.write_record(record)
-        return difference
+            return _replay(training, folder, record, epochs, stop)
+
+
+def _replay(training: Training, folder: RunFolder, record: Record, epochs: int, stop: Stop) -> str:
+    """Train anew, compare with the run's files; note it in run.json if they agree, else return what differs."""
+    history, config = list[EpochResult](), training.config
+    try:
+        training.build()
+        for result in itertools.islice(training.epochs(done=0), epochs):
+            history.append(result)
+            if stop() and len(history) < min(epochs, config.train.epochs):
+                raise KeyboardInterrupt
+    except Exception:
+        log.exception("%s: its replay failed", folder.path.name)
+        raise
+    files, difference = folder.difference(history)
+    if not difference:
+        record.verified = verification(next(origins([config])), epochs=len(history), files=files)
+        folder.write_record(record)
+    return difference
+
+
+def _complete(config: Config, folder: RunFolder, record: Record, lacking: list[str], stop: Stop) -> None:
+    """Give a finished run the files that it lacks, from a replay."""
+    what = f"{folder.path.name} is done without {' and '.join(lacking)}"
+    log.info("%s: it is replayed for that", what)
+    training = Training(config)
+    if difference := _replay(training, folder, record, config.train.epochs, stop):
+        raise RunFailed(f"{what}, and its replay gives other numbers ({difference}): nothing was written; "
+                        "hydra.sweeper.rerun=all runs it anew")  # fmt: skip
+    folder.write_products(training.products())
 
 
 @contextmanager
@@ -169,6 +191,7 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
         with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
             folder.write_record(record)
         raise
+    folder.write_products(training.products())
     record.status, record.finished, record.seconds = "done", utc_now(), sum(result.seconds for result in history)
     folder.write_record(record)
     checkpoint.remove(folder)

@@ -1,11 +1,12 @@
 """From command-line overrides to resolved configs, for one job and for thousands."""
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -19,20 +20,60 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
-from weightnet.experiment import Config, build, resolve
-
-# The types of the config: an unknown key or a wrong type is refused when a config is composed.
-ConfigStore.instance().store(name="schema", node=Config, provider="weightnet")
+from weightnet.experiment import Config, build, is_own, resolve, untaken
 
 CONF = Path(__file__).resolve().parents[2] / "conf"  # the folder of the YAML files
 
+FREE = ("model.params", "eval.metrics")  # keys whose own keys are the user's
+
+
+def _schema() -> DictConfig:
+    """Return the types of the config: an unknown key or a wrong type is refused when a config is composed."""
+    schema: DictConfig = OmegaConf.structured(Config)
+    for group, key in (path.split(".") for path in FREE):
+        schema[group] = OmegaConf.structured(get_type_hints(Config)[group])
+        OmegaConf.set_struct(schema[group][key], False)
+    return schema
+
+
+ConfigStore.instance().store(name="schema", node=_schema(), provider="weightnet")
+
+extra_folders: list[Path] = []  # of YAML, besides ours and the working directory's: see `users_folders`
+
 
 @contextmanager
-def composer(overrides: Sequence[str] = ()) -> "Iterator[Composer]":
-    """Yield the composer of a sweep outside of run.py, for overrides as on its command line."""
+def composer(overrides: Sequence[str] = (), *, config_dir: str | None = None) -> "Iterator[Composer]":
+    """Yield the composer of a sweep outside of run.py, for overrides and --config-dir as on its command line."""
+    extra_folders[:] = [Path(config_dir)] if config_dir is not None else []
+    offer_own_models(overrides)
     initialized = GlobalHydra.instance().is_initialized()
     with nullcontext() if initialized else initialize_config_dir(str(CONF), version_base="1.3"):
         yield Composer(GlobalHydra.instance().config_loader(), overrides)
+
+
+def users_folders() -> Iterator[Path]:
+    """Yield the folders of YAML beside the user's work, where Hydra looks after ours.
+
+    Says on stderr which of their files are not read, because ours of the same name come first.
+    """
+    for folder in (Path.cwd() / "conf", *extra_folders):
+        if folder.is_dir() and not folder.samefile(CONF):
+            for path in sorted(folder.glob("*/*.yaml")):
+                ours = CONF / path.relative_to(folder)
+                if ours.exists() and ours.read_bytes() != path.read_bytes():
+                    print(f"{path} is not read: weightnet has a {path.parent.name}={path.stem}; call it otherwise",
+                          file=sys.stderr)  # fmt: skip
+            yield folder.absolute()
+
+
+def offer_own_models(overrides: Iterable[str]) -> None:
+    """Let `model=my_file.py:MyFeedback`, also among others, choose a model of the user's own without YAML."""
+    for override in overrides:
+        key, _, values = override.partition("=")
+        for value in values.split(",") if key == "model" else ():
+            if is_own(value := value.strip(" '\"")):
+                node = {"name": value.rpartition(":")[2], "feedback": value}
+                ConfigStore.instance().store(group="model", name=value, node=node, provider="weightnet")
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -40,7 +81,11 @@ def to_config(cfg: DictConfig) -> Config:
 
     UserError: a value is impossible, or the dimensions do not fit. OmegaConfBaseException: the schema has no such key.
     """
-    return resolve(build(_plain(cfg)))
+    asked = build(_plain(cfg))
+    config = resolve(asked)
+    if wrong := untaken(asked, [config]):
+        raise UserError(wrong)
+    return config
 
 
 class Composer:
@@ -68,6 +113,7 @@ class Composer:
         UserError: a sweep that is no choice, range or glob.
         """
         own = [f"{key}={values}" for key, values in (self.master.hydra.sweeper.params or {}).items()]
+        offer_own_models(own)
         axes: dict[str, list[str]] = {}
         for override in self.parser.parse_overrides([*own, *self.master.hydra.overrides.task]):
             key = override.get_key_element()
@@ -103,12 +149,16 @@ class Composer:
 
     def _with_values(self, base: dict[str, Any], referred: list[str], overrides: Sequence[Override]) -> Config | None:
         """Return the config with plain values set, the last one winning; None where one of them needs Hydra."""
-        plain = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
+        plain = _copy(base)
         for override in overrides:
             path = override.key_or_group
-            group, _, key = path.rpartition(".")
-            target = plain.get(group) if group else plain
-            if not isinstance(target, dict) or isinstance(target.get(key, {}), dict):
+            *groups, key = path.split(".")
+            target = plain
+            for group in groups:
+                target = target.get(group, {})
+            if not isinstance(target, dict) or isinstance(target.get(key), dict):
+                return None
+            if key not in target and ".".join(groups) not in FREE:
                 return None
             if any(path == word or path.startswith(f"{word}.") or word.startswith(".") for word in referred):
                 return None
@@ -120,6 +170,10 @@ class Composer:
         OmegaConf.update(self.typed, override.key_or_group, override.value(), merge=True)
         value = OmegaConf.select(self.typed, override.key_or_group)
         return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _copy(plain: dict[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, dict) else value for key, value in plain.items()}
 
 
 def _ours(cfg: DictConfig) -> DictConfig:

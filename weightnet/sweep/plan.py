@@ -9,13 +9,27 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from weightnet.errors import UserError
-from weightnet.experiment import GROUPS, Config, origins, resolve, run_folder, run_id, signature
+from weightnet.errors import Misfit, UserError
+from weightnet.experiment import (
+    GROUPS,
+    Config,
+    Origin,
+    origins,
+    products,
+    resolve,
+    run_folder,
+    run_id,
+    signature,
+    untaken,
+)
 from weightnet.runs.folder import RunFolder, RunState, State
 from weightnet.sweep.compose import Composer
 from weightnet.sweep.mistakes import close_match, explain
 
-_UNFINISHED = {State.MISSING, State.INTERRUPTED, State.FAILED, State.RUNNING}
+_UNFINISHED = {State.MISSING, State.INCOMPLETE, State.INTERRUPTED, State.FAILED, State.RUNNING}
+IMPOSSIBLE = ("refuse", "skip")
+"""`hydra.sweeper.impossible`: what is done with combinations whose dimensions do not fit."""
+
 RERUN: dict[str, set[State]] = {
     "missing": _UNFINISHED,
     "stale": {*_UNFINISHED, State.STALE},
@@ -50,29 +64,46 @@ class Plan:
     axes: list[list[str]]  # what is swept: the keys with several values, those that move together side by side
     merged: int  # how many combinations of the axes were the same run as another one
     excluded: int
+    impossible: int  # whose dimensions do not fit, left out
 
 
 def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
     """Return where each run stands, by its id."""
-    now = origins(job.config for job in jobs)
-    return {job.id: job.folder.state(origin) for job, origin in zip(jobs, now, strict=True)}
+    return {job.id: _state(job, now) for job, now in zip(jobs, origins(job.config for job in jobs), strict=True)}
 
 
-def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = ()) -> Plan:
+def _state(job: Job, now: Origin) -> RunState:
+    """Return where a run stands: a finished one that lacks a file which the config asks for is incomplete."""
+    state = job.folder.state(now)
+    lacking = job.folder.lacks(products(job.config)) if state.state == State.DONE else []
+    return RunState(State.INCOMPLETE, f"no {' and no '.join(lacking)}") if lacking else state
+
+
+def make_plan(
+    composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = (), impossible: str = "refuse"
+) -> Plan:
     """Compose and check all jobs of a sweep. It looks at no run folder.
 
-    `zipped` are axes that move together, as "key,key"; `exclude` combinations to leave out, as "key=value,key=value".
+    `zipped` are axes that move together, as "key,key"; `exclude` combinations to leave out, as "key=value,key=value";
+    `impossible`: `skip` leaves out combinations whose dimensions do not fit.
 
     Raises:
         UserError: a job is impossible, or `zipped` or `exclude` is; the message has every mistake.
     """
+    if impossible not in IMPOSSIBLE:
+        raise UserError(f"hydra.sweeper.impossible={impossible}: must be one of {', '.join(IMPOSSIBLE)}")
     axes = composer.axes()
+    if len(axes.get("experiment", ())) > 1:
+        raise UserError(f"experiment={','.join(part.partition('=')[2] for part in axes['experiment'])}: an experiment "
+                        "is a sweep of its own; give one a command")  # fmt: skip
     moving = [keys for keys in together(axes, zipped) if len(axes[keys[0]]) > 1]
     varying = {part for values in axes.values() if len(values) > 1 for part in values}
     rules = {text: composer.parser.parse_overrides([part.strip() for part in text.split(",")]) for text in exclude}
     matched: set[str] = set()
+    untried: dict[str, Config] = {}  # parameters that some model does not take, by a config that asks for them
     jobs: dict[str, Job] = {}
     mistakes: list[str] = []
+    misfits: list[Misfit] = []
     merged = excluded = 0
     for parts in combinations(axes, zipped):
         try:
@@ -82,17 +113,38 @@ def make_plan(composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequen
                 excluded += 1
                 continue
             config = resolve(asked)
+        except Misfit as error:
+            misfits.append(error)
+            continue
         except (UserError, HydraException, OmegaConfBaseException) as error:
             mistakes.append(explain(error))
             continue
+        untried |= {key: asked for key in asked.model.params if key not in config.model.params}
         key = signature(config)
         merged += key in jobs
         if key not in jobs:
-            jobs[key] = Job(run_id(config), list(parts), " ".join(part for part in parts if part in varying), config)
+            differing = " ".join(part for part in parts if part in varying)
+            jobs[key] = Job(run_id(config), list(parts), differing, config)
+    mistakes += [_misfits(misfits, list(jobs.values()))] if misfits and (impossible == "refuse" or not jobs) else []
+    planned = [job.config for job in jobs.values()]
+    mistakes += [wrong for asked in untried.values() if (wrong := untaken(asked, planned))]
     unused = [f"hydra.sweeper.exclude: {text} matches no job of this sweep" for text in rules if text not in matched]
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
-    return Plan(list(jobs.values()), moving, merged, excluded)
+    return Plan(list(jobs.values()), moving, merged, excluded, len(misfits))
+
+
+def _misfits(misfits: Sequence[Misfit], jobs: Sequence[Job]) -> str:
+    """Say how many combinations do not fit, and which do."""
+    error, count = misfits[0], len(misfits) + len(jobs)
+    if count == 1:
+        return str(error)
+    kernels = [job.differing.split(" ") for job in jobs if len(job.config.model.uses or ()) > 1]
+    fitting = [" ".join(part for part in parts if part.startswith("dims.")) for parts in kernels]
+    these = ", ".join(dict.fromkeys(filter(None, fitting)))
+    text = f"{len(misfits)} of {count} combinations do not fit; {f'these do: {these}' if these else 'none does'}"
+    how = "hydra.sweeper.impossible=skip leaves out what does not fit; the first: " if jobs else "the first: "
+    return f"{text if len(text) < 400 else text[:400] + ' ...'}\n  {how}{error}"
 
 
 def combinations(axes: dict[str, list[str]], zipped: Sequence[str]) -> Iterator[tuple[str, ...]]:

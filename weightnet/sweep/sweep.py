@@ -43,7 +43,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
         raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
     if verifying and not isinstance(launcher, Engine):
         raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local")
-    plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude)
+    plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
+                     impossible=options.impossible)  # fmt: skip
     states = read_states(plan.jobs)
     jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
@@ -86,6 +87,7 @@ def _counts(plan: Plan, states: States) -> str:
 def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
     merged = f", {plan.merged} of the combinations equal to another" if plan.merged else ""
     excluded = f", {plan.excluded} excluded" if plan.excluded else ""
+    excluded += f", {plan.impossible} that do not fit left out" if plan.impossible else ""
     todo = "verify" if rerun == "verify" else "run"
     print(f"{_counts(plan, states)}{merged}{excluded}; {count} to {todo}", flush=True)
     reasons = Counter(state.why for state in states.values() if state.state == State.STALE)
