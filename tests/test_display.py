@@ -18,6 +18,7 @@ def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.Capt
     configs = [make_config(seed=seed) for seed in (1, 2, 3, 4)]
     tasks = [Task(config, []) for config in configs]
     with Display(tasks) as display:
+        display.started(tasks[0])
         display.ended(tasks[0], Outcome(0.975))
         display.ended(tasks[1], Outcome(error=RunFailed("x")))
         display.ended(tasks[2], Outcome(error=CancelledError()))
@@ -26,6 +27,7 @@ def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.Capt
         assert f"[2/4] {run_id(configs[1])}: failed" in lines[1]
         assert f"[3/4] {run_id(configs[2])}: not finished" in lines[2]
 
+        display.title = "sweep 3"
         folder = RunFolder(run_folder(configs[3]))
         folder.path.mkdir(parents=True)
         display.started(tasks[3])
@@ -33,6 +35,11 @@ def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.Capt
         console = Console(file=StringIO(), width=120)
         console.print(display.table())
         assert isinstance(console.file, StringIO)
-        header, row, counts = console.file.getvalue().splitlines()
+        title, header, row, failure, counts = console.file.getvalue().splitlines()
+        assert title == "sweep 3" and failure == f"failed: {run_id(configs[1])}: x"
         assert row.split() == [run_id(configs[3]), "1/2", "75.00%"]
+        named = Task(configs[3], [], differing="model=pool seed=4")
+        display.started(named)
+        console.print(display.table())
+        assert "model=pool seed=4" in console.file.getvalue()
         assert counts.startswith("1 done, 1 failed, 1 running, 0 left; about 0:0")

@@ -34,7 +34,7 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
         (["dims.m=30"], "m=30 does not divide 160+26=186"),
         (["seed=1,2"], "seed=1,2: several values make a sweep: python run.py -m seed=1,2"),
         (["-m", "model=pool,pol"], "did you mean pool?"),
-        (["-m", "dims=controlled", "dims.m=31,30,33"], "m=33 does not divide"),
+        (["-m", "dims=controlled", "dims.m=31,30,33"], "2 of 3 combinations do not fit; these do: dims.m=31\n"),
         (["-m", "dataset=digits", "seed=1,x"], "seed"),
         (["-m", "seed=1,2", "hydra.launcher.processes=-1"], "hydra.launcher.processes=-1: must be greater than 0"),
         (

@@ -40,11 +40,13 @@ class LocalLauncher(Engine, Launcher):
         self.hydra_context, self.config = hydra_context, config
         warm_up()
 
-    def execute(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def execute(self, tasks: Sequence[Task], *, title: str = "") -> list[Outcome]:
         """Execute the tasks, in their order as workers become free."""
         from weightnet.sweep.workers import execute
 
-        return execute(tasks, processes=self.processes, timeout=self.job_timeout, max_failures=self.max_failures)
+        return execute(
+            tasks, processes=self.processes, timeout=self.job_timeout, max_failures=self.max_failures, title=title
+        )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Execute the jobs of a sweeper that is not ours."""

@@ -22,7 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from weightnet.errors import UserError
 from weightnet.experiment import Config, build, is_own, resolve, untaken
 
-CONF = Path(__file__).resolve().parents[2] / "conf"  # the folder of the YAML files
+_PACKAGE = Path(__file__).resolve().parents[1]
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""The folder of our YAML files: inside an installed package, beside the package in a checkout."""
 
 FREE = ("model.params", "eval.metrics")  # keys whose own keys are the user's
 
@@ -73,7 +75,9 @@ def offer_own_models(overrides: Iterable[str]) -> None:
         for value in values.split(",") if key == "model" else ():
             if is_own(value := value.strip(" '\"")):
                 node = {"name": value.rpartition(":")[2], "feedback": value}
-                ConfigStore.instance().store(group="model", name=value, node=node, provider="weightnet")
+                *folders, name = value.split("/")
+                store = ConfigStore.instance().store
+                store(group="/".join(["model", *folders]), name=name, node=node, package="model", provider="weightnet")
 
 
 def to_config(cfg: DictConfig) -> Config:

@@ -18,12 +18,15 @@ from weightnet.sweep.engine import Outcome, Task
 class Display:
     """Shows how far the tasks of a sweep are."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        """Show these tasks, all of them still to be executed."""
+    MOST_FAILURES = 5  # that the table shows
+
+    def __init__(self, tasks: Sequence[Task], title: str = "") -> None:
+        """Show these tasks, all of them still to be executed, under a title."""
+        self.title, self.failures = title, list[str]()
         self.total, self.done, self.failed, self.ended_count = len(tasks), 0, 0, 0
         self.running: dict[str, Task] = {}
         self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
-        self.start = time.monotonic()
+        self.start: float | None = None  # of the first task, by the monotonic clock
         console = Console(stderr=True)
         self.live = Live(console=console, auto_refresh=False, transient=True) if sys.stderr.isatty() else None
 
@@ -39,6 +42,7 @@ class Display:
 
     def started(self, task: Task) -> None:
         """Show the task as one that is executed."""
+        self.start = self.start or time.monotonic()
         self.running[run_id(task.config)] = task
 
     def paused(self, task: Task) -> None:
@@ -51,7 +55,9 @@ class Display:
         self.running.pop(name, None)
         self.ended_work += work(task.config)
         self.ended_count += 1
-        self.failed += outcome.failed
+        if outcome.failed:
+            self.failed += 1
+            self.failures.append(f"{_name(task)}: {' '.join(str(outcome.error).split())[:200]}")
         self.done += outcome.error is None
         print(f"[{self.ended_count}/{self.total}] {name}: {_words(outcome)}; {self._left(self._epochs())}", flush=True)
         self.update()
@@ -62,15 +68,19 @@ class Display:
             self.live.update(self.table(), refresh=True)
 
     def table(self) -> Group:
-        """Return what a terminal shows: each run that is executed, then the counts and the time left."""
+        """Return what a terminal shows: each run that is executed, what failed last, the counts, the time left."""
         epochs = self._epochs()
         table = Table("run", "epoch", "accuracy", box=None, pad_edge=False)
         for name, rows in epochs.items():
             accuracy = f"{rows[-1]['test_accuracy']:.2%}" if rows else ""
-            table.add_row(Text(name), f"{len(rows)}/{self.running[name].config.train.epochs}", accuracy)
+            table.add_row(
+                Text(_name(self.running[name])), f"{len(rows)}/{self.running[name].config.train.epochs}", accuracy
+            )
         left = self.total - self.ended_count - len(self.running)
         counts = f"{self.done} done, {self.failed} failed, {len(self.running)} running, {left} left"
-        return Group(table, Text(f"{counts}; {self._left(epochs)}"))
+        failures = [Text(f"failed: {line}", "red") for line in self.failures[-self.MOST_FAILURES :]]
+        title = [Text(self.title, "bold")] if self.title else []
+        return Group(*title, table, *failures, Text(f"{counts}; {self._left(epochs)}"))
 
     def _epochs(self) -> dict[str, list[dict[str, float]]]:
         """Return the epochs so far of each run that is executed; none of one that is replayed."""
@@ -85,10 +95,15 @@ class Display:
         running = [(self.running[name].config, len(rows)) for name, rows in epochs.items()]
         partly = sum(work(config) * done / config.train.epochs for config, done in running)
         share = (self.ended_work + partly) / self.all_work if self.all_work else 1.0
-        if not share:
+        if not share or self.start is None:
             return "time left unknown"
         seconds = round((time.monotonic() - self.start) * (1 - share) / share)
         return f"about {seconds // 60}:{seconds % 60:02} left"
+
+
+def _name(task: Task) -> str:
+    """Return what tells a run from the sweep's others."""
+    return task.differing or run_id(task.config)
 
 
 def _words(outcome: Outcome) -> str:

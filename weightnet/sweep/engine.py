@@ -27,6 +27,7 @@ class Task:
     config: Config  # resolved
     overrides: list[str]  # the command line's, for the record
     verify_epochs: int | None = None  # None: execute the run; else replay so many of its epochs, and compare
+    differing: str = ""  # the overrides in which the sweep's runs differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,11 @@ class Engine(ABC):
     """A launcher that takes a sweep's tasks as they are."""
 
     @abstractmethod
-    def execute(self, tasks: Sequence[Task]) -> list[Outcome]:
-        """Execute the tasks, started in order; return an outcome each. On KeyboardInterrupt every run is at rest."""
+    def execute(self, tasks: Sequence[Task], *, title: str = "") -> list[Outcome]:
+        """Execute the tasks, started in order, shown under a title; return an outcome each.
+
+        On KeyboardInterrupt every run is at rest.
+        """
 
 
 def perform(task: Task, stop: Callable[[], bool]) -> Outcome:

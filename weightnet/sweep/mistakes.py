@@ -3,18 +3,21 @@
 import difflib
 import os
 import re
+import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import Config
+from weightnet.experiment import Config, is_own
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _DEBUGGING = os.environ.get(_FULL_ERROR) == "1"
@@ -40,6 +43,9 @@ def plainly() -> Iterator[None]:
         message, status = str(error), 1
     except KeyboardInterrupt:
         message, status = "interrupted; the same command goes on where this one stopped", 130
+    except BrokenPipeError:  # the reader of our output (`| head`) has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception:  # a bug: Hydra would turn it into a warning where a callback raises it
         traceback.print_exc()
         raise SystemExit(1) from None
@@ -48,6 +54,13 @@ def plainly() -> Iterator[None]:
         os.environ.update(before)
     print(f"weightnet: {message}", file=sys.stderr)
     raise SystemExit(status)
+
+
+def program() -> str:
+    """Return what runs weightnet from here: `python run.py` in a checkout, `weightnet` where it is installed."""
+    if Path(sys.argv[0]).name == "run.py":
+        return shlex.join(["python", os.path.relpath(sys.argv[0])])
+    return "python run.py" if Path("run.py").exists() else "weightnet"
 
 
 def explain(error: BaseException) -> str:
@@ -60,13 +73,15 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = cause.missing_cfg_file.rpartition("/")
+            if is_own(choice):
+                return f"model={choice}: a file that is given by its whole path goes by model.feedback=/path/to/{choice}"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
     if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{several[1]}: several values make a sweep: python run.py -m {several[1]}"
+        return f"{several[1]}: several values make a sweep: {program()} -m {several[1]}"
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _unknown_key(cause.full_key)
@@ -82,12 +97,12 @@ def _first_line(error: BaseException) -> str:
 def _unknown_key(key: str) -> str:
     """Compare the key with all keys, and its last part with their last parts."""
     if key.startswith("hydra."):
-        return f"{key}: there is no such key; `python run.py --help` names those of sweeps and launchers"
+        return f"{key}: there is no such key; `{program()} --help` names those of sweeps and launchers"
     keys = list(_keys(Config))
     by_last = {known.rpartition(".")[2]: known for known in keys}
     last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1)
     close = close_match(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
-    return f"{key}: there is no such key{close} `python run.py --cfg job` shows them all"
+    return f"{key}: there is no such key{close} `{program()} --cfg job` shows them all"
 
 
 def close_match(word: str, choices: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from weightnet.runs.folder import RunState, State, write_csv, write_whole
 from weightnet.sweep.compose import Composer
 from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
-from weightnet.sweep.mistakes import close_match
+from weightnet.sweep.mistakes import close_match, program
 from weightnet.sweep.plan import RERUN, Job, Plan, make_plan, read_states
 
 States = dict[str, RunState]  # job's id -> where its run stands
@@ -57,7 +57,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
     jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
     try:
-        outcomes = _launch(launcher, jobs, states, options.verify_epochs if verifying else None)
+        title = f"sweep {folder.name}: {' '.join(master.hydra.overrides.task)}"
+        outcomes = _launch(launcher, jobs, states, options.verify_epochs if verifying else None, title)
     finally:
         states = read_states(plan.jobs)
         _write_summary(folder, plan, states)
@@ -66,14 +67,17 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
     return outcomes
 
 
-def _launch(launcher: Launcher, jobs: list[Job], states: States, verify_epochs: int | None) -> Sequence[Outcome]:
+def _launch(
+    launcher: Launcher, jobs: list[Job], states: States, verify_epochs: int | None, title: str
+) -> Sequence[Outcome]:
     """Execute the jobs: as they are by a launcher of ours, as command lines by any other."""
     if verify_epochs is None:
         for job in jobs:
             if states[job.id].state in (State.DONE, State.STALE):
                 job.folder.set_aside()
     if isinstance(launcher, Engine):
-        return launcher.execute([Task(job.config, job.overrides, verify_epochs) for job in jobs])
+        tasks = [Task(job.config, job.overrides, verify_epochs, job.differing) for job in jobs]
+        return launcher.execute(tasks, title=title)
     results = launcher.launch([job.overrides for job in jobs], initial_job_idx=0)
     ended = [(result.status == JobStatus.COMPLETED, result._return_value) for result in results]  # its property raises
     return [Outcome(value) if completed else Outcome(error=value) for completed, value in ended]
@@ -201,6 +205,6 @@ def _failures(
     kept = [part for part in asked if not part.startswith(("hydra.sweeper.rerun=", "hydra.mode="))]
     recorded = all(states[job.id].state == State.FAILED for members in causes.values() for job in members)
     rerun = "verify" if master.hydra.sweeper.rerun == "verify" else "failed" if recorded else "missing"
-    again = shlex.join(["python", "run.py", "-m", *kept, f"hydra.sweeper.rerun={rerun}"])
+    again = f"{program()} {shlex.join(['-m', *kept, f'hydra.sweeper.rerun={rerun}'])}"
     tracebacks = f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>"
     return [*text, tracebacks, f"  run {'what is missing' if rerun == 'missing' else 'just those'} again: {again}"]

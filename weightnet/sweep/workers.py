@@ -44,6 +44,7 @@ def execute(
     processes: int | None = None,
     timeout: float | None = None,
     max_failures: int | None = None,
+    title: str = "",
 ) -> list[Outcome]:
     """Execute tasks side by side, started in the given order; show them on one display; return one outcome a task.
 
@@ -61,7 +62,7 @@ def execute(
     count = min(len(tasks), processes or default_processes(tasks[0].config))
     outcomes: dict[int, Outcome] = {}
     waiting, held = deque(range(len(tasks))), set[int]()
-    with finish_epoch_on_ctrl_c() as interrupted, Display(tasks) as display, closing(_Pool(count)) as pool:
+    with finish_epoch_on_ctrl_c() as interrupted, Display(tasks, title) as display, closing(_Pool(count)) as pool:
 
         def end(index: int, outcome: Outcome) -> None:
             outcomes[index] = outcome

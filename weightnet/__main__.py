@@ -1,0 +1,41 @@
+"""The command line of weightnet: `python run.py --help` in a checkout, `weightnet --help` where it is installed."""
+
+import sys
+from contextlib import nullcontext
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from weightnet.errors import UserError
+from weightnet.sweep.compose import CONF, offer_own_models, to_config
+from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
+from weightnet.sweep.mistakes import plainly, program
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def job(cfg: DictConfig) -> float:
+    """Execute one job; return its test accuracy, for sweepers that optimise."""
+    job = HydraConfig.get()
+    alone = job.mode == RunMode.RUN
+    # in a sweep, a launcher collects what jobs raise, and the other jobs go on
+    with plainly() if alone else nullcontext(), finish_epoch_on_ctrl_c() as stop:
+        for part in job.overrides.hydra:
+            if alone and part.startswith(("hydra.sweeper.", "hydra.launcher.")):
+                raise UserError(f"{part}: is an option of sweeps: {program()} -m ...")
+        config = to_config(cfg)
+        from weightnet.runs.job import run  # not above: --help and mistakes need not wait for torch
+
+        return run(config, overrides=list(job.overrides.task), stop=stop).test_accuracy
+
+
+def main() -> None:
+    """Run the command line."""
+    with plainly():
+        offer_own_models(sys.argv[1:])
+        job()
+
+
+if __name__ == "__main__":
+    main()
