@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from weightnet.errors import UserError
 from weightnet.runs.folder import State
-from weightnet.sweep.compose import Composer, composer
+from weightnet.sweep.compose import Composer, composer, offer_own_models
 from weightnet.sweep.plan import RERUN, Plan, combinations, make_plan, read_states
 
 
@@ -17,9 +17,15 @@ def hydra() -> Iterator[None]:
         yield
 
 
-def plan(outputs: Path, *overrides: str, zipped: list[str] | None = None, exclude: list[str] | None = None) -> Plan:
+def plan(
+    outputs: Path,
+    *overrides: str,
+    zipped: list[str] | None = None,
+    exclude: list[str] | None = None,
+    impossible: str = "refuse",
+) -> Plan:
     sweep = Composer(GlobalHydra.instance().config_loader(), ["device=cpu", f"outputs={outputs}", *overrides])
-    return make_plan(sweep, zipped=zipped or [], exclude=exclude or [])
+    return make_plan(sweep, zipped=zipped or [], exclude=exclude or [], impossible=impossible)
 
 
 def models(made: Plan) -> list[str]:
@@ -43,6 +49,47 @@ def test_every_mistake_is_listed_before_anything_runs(tmp_path: Path) -> None:
         plan(tmp_path, "model=pool,pol", "seed=1,x", "dims.m=31,30")
     text = str(caught.value)
     assert "did you mean pool?" in text and "'x'" in text and "m=30 does not divide" in text
+
+
+def test_what_does_not_fit_is_counted_or_left_out(tmp_path: Path) -> None:
+    sweep = ("model=baseline,pool", "dims=controlled", "dims.m=29,30,31,62,63")
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, *sweep)
+    first, second = str(caught.value).splitlines()
+    assert first == "3 of 5 combinations do not fit; these do: dims.m=31, dims.m=62"
+    assert "hydra.sweeper.impossible=skip" in second and "m=29 does not divide" in second
+    made = plan(tmp_path, *sweep, impossible="skip")
+    assert models(made) == ["baseline", "pool", "pool"] and made.impossible == 3
+    with pytest.raises(UserError, match="2 of 2 combinations do not fit; none does"):
+        plan(tmp_path, "model=pool", "dims=controlled", "dims.m=29,30", impossible="skip")
+    with pytest.raises(UserError, match="must be one of refuse, skip"):
+        plan(tmp_path, impossible="ignore")
+
+
+def test_several_experiments_are_several_sweeps(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="experiment=fig1,fig2: an experiment is a sweep of its own"):
+        plan(tmp_path, "experiment=fig1,fig2")
+
+
+def test_the_axes_are_what_was_swept(tmp_path: Path) -> None:
+    made = plan(tmp_path, "model=pool", "seed=1,2", "dims=auto", "dims.dx=29,36", "dims.m=27,28", "train.lr=0.1",
+                zipped=["dims.dx,dims.m"])  # fmt: skip
+    assert made.axes == [["seed"], ["dims.dx", "dims.m"]]
+
+
+def test_parameters_must_be_those_of_some_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gains.py").write_text(
+        "from weightnet.net.feedback import Feedback\n\n\nclass Gain(Feedback):\n"
+        "    def __init__(self, dx: int, gain: float):\n        super().__init__(dx)\n        self.gain = gain\n\n"
+        "    def forward(self, weight1, weight2):\n        return self.gain * weight1[0, : self.dx]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    offer_own_models(["model=baseline,gains.py:Gain"])
+    made = plan(tmp_path, "model=baseline,gains.py:Gain", "model.params.gain=0.5,1,2")
+    assert models(made) == ["baseline", "Gain", "Gain", "Gain"] and made.merged == 2
+    assert [job.config.model.params for job in made.jobs[1:]] == [{"gain": 0.5}, {"gain": 1.0}, {"gain": 2.0}]
+    with pytest.raises(UserError, match="model.params.gian: there is no such parameter; baseline, Gain takes gain"):
+        plan(tmp_path, "model=baseline,gains.py:Gain", "model.params.gain=1", "model.params.gian=1")
 
 
 def test_combinations_are_left_out(tmp_path: Path) -> None:

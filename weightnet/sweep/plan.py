@@ -136,10 +136,10 @@ def make_plan(
 
 def _misfits(misfits: Sequence[Misfit], jobs: Sequence[Job]) -> str:
     """Say how many combinations do not fit, and which do."""
-    error, count = misfits[0], len(misfits) + len(jobs)
+    kernels = [job.differing.split(" ") for job in jobs if len(job.config.model.uses or ()) > 1]
+    error, count = misfits[0], len(misfits) + len(kernels)
     if count == 1:
         return str(error)
-    kernels = [job.differing.split(" ") for job in jobs if len(job.config.model.uses or ()) > 1]
     fitting = [" ".join(part for part in parts if part.startswith("dims.")) for parts in kernels]
     these = ", ".join(dict.fromkeys(filter(None, fitting)))
     text = f"{len(misfits)} of {count} combinations do not fit; {f'these do: {these}' if these else 'none does'}"
