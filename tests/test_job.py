@@ -262,7 +262,7 @@ def wait_for_epoch(process: "subprocess.Popen[str]", epoch: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_process_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Signals) -> None:
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     reference = start(undisturbed)
@@ -278,7 +278,7 @@ def test_a_killed_process_resumes_to_the_same_numbers(tmp_path: Path, how: signa
         if how == signal.SIGKILL:
             assert (process.returncode, state) == (-signal.SIGKILL, "running"), output
         else:
-            assert (process.returncode, state) == (130, "interrupted"), output
+            assert (process.returncode, state) == (128 + how, "interrupted"), output
             assert "interrupted; the same command goes on" in output
     final = start(killed)
     output, _ = final.communicate(timeout=120)

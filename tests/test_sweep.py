@@ -246,14 +246,15 @@ def test_axes_of_a_model_apply_to_that_model_only(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     arguments = ("model=pool,rmp", "seed=1,2", "train.epochs=25", f"outputs={tmp_path}/outputs")
     process = start(ROOT, *arguments)
     wait_until(lambda: sum(len(lines) > 3 for lines in metrics(tmp_path / "outputs").values()) >= 2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    os.killpg(process.pid, how)  # as a terminal does: to the workers as well
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "finishing the epoch; Ctrl-C again stops now" in err and "interrupted; the same command goes on" in err
+    assert process.returncode == 128 + how
+    assert "finishing the epoch;" in err and "interrupted; the same command goes on" in err
     states = [record["status"] for record in records(tmp_path / "outputs").values()]
     assert sorted(states) == ["interrupted", "interrupted"]
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()

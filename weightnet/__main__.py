@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from weightnet.errors import UserError
 from weightnet.sweep.compose import CONF, offer_own_models, to_config
-from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
+from weightnet.sweep.interrupt import finish_epoch_on_signals
 from weightnet.sweep.mistakes import plainly, program
 
 
@@ -20,7 +20,7 @@ def job(cfg: DictConfig) -> float:
     job = HydraConfig.get()
     alone = job.mode == RunMode.RUN
     # in a sweep, a launcher collects what jobs raise, and the other jobs go on
-    with plainly() if alone else nullcontext(), finish_epoch_on_ctrl_c() as stop:
+    with plainly() if alone else nullcontext(), finish_epoch_on_signals() as stop:
         for part in job.overrides.hydra:
             if alone and part.startswith(("hydra.sweeper.", "hydra.launcher.")):
                 raise UserError(f"{part}: is an option of sweeps: {program()} -m ...")

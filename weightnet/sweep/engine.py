@@ -6,9 +6,7 @@ command lines instead, as Hydra has it.
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -18,6 +16,7 @@ from multiprocessing.context import ForkServerContext
 
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.experiment import Config, run_id
+from weightnet.sweep.interrupt import ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +79,12 @@ def warm_up() -> ForkServerContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["weightnet.sweep.preload"])
-    paths, ours = os.environ.get("PYTHONPATH"), threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None  # inherited: it ignores Ctrl-C from birth
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # and imports what this process would
+    paths = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # it imports what this process would
     try:
-        forkserver.ensure_running()
+        with ignored():  # from its birth
+            forkserver.ensure_running()
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, handler)
         os.environ.pop("PYTHONPATH")
         os.environ.update({"PYTHONPATH": paths} if paths is not None else {})
     return context

@@ -1,29 +1,69 @@
-"""Ctrl-C: once, and the running epoch is finished and kept; twice, and everything stops now."""
+"""Ctrl-C, SIGTERM, SIGHUP: once, and the running epoch is finished and kept; twice, and everything stops now."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a process to stop: a person, a queue or container, a terminal that is closed."""
+
+received: list[int] = []  # since `plainly` began
+
+
+def exit_status() -> int:
+    """Return the exit status of a process that was stopped: 128 and the signal that asked for it, 130 for Ctrl-C."""
+    return 128 + (received[-1] if received else signal.SIGINT)
 
 
 @contextmanager
-def finish_epoch_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed; the second time raises KeyboardInterrupt."""
+def finish_epoch_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether one of `SIGNALS` has come; the second raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # signals reach the main thread alone
         return
-    pressed = False
+    asked = False
 
-    def on_interrupt(*signal_and_frame: object) -> None:
-        nonlocal pressed
-        if pressed:
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal asked
+        received.append(number)
+        if asked:
             raise KeyboardInterrupt
-        pressed = True
-        print("\nfinishing the epoch; Ctrl-C again stops now", file=sys.stderr, flush=True)
+        asked = True
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        what = "Ctrl-C again" if number == signal.SIGINT else "a second signal"
+        with suppress(OSError):
+            print(f"\nfinishing the epoch; {what} stops now", file=sys.stderr, flush=True)
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    # nohup and the like ignore SIGHUP: so do we then
+    ours = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in ours}
     try:
-        yield lambda: pressed
+        yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """Ignore `SIGNALS` meanwhile: processes that are started inherit that, and leave them to this one."""
+    ours = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS} if ours else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_terminal() -> None:
+    """Say no more to a terminal that is gone: writing there would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if stream.isatty():
+                os.dup2(nowhere, stream.fileno())

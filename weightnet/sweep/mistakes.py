@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import Config, is_own
+from weightnet.sweep.interrupt import exit_status, received
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _DEBUGGING = os.environ.get(_FULL_ERROR) == "1"
@@ -27,8 +28,10 @@ _DEBUGGING = os.environ.get(_FULL_ERROR) == "1"
 def plainly() -> Iterator[None]:
     """Turn the failures that are to be expected into a line on stderr and an exit status.
 
-    2 for a user's mistake, 1 for a failed run, 130 for Ctrl-C. HYDRA_FULL_ERROR=1 shows the traceback instead.
+    2 for a user's mistake, 1 for a failed run, 130 for Ctrl-C (143 for SIGTERM, 129 for SIGHUP). HYDRA_FULL_ERROR=1
+    shows the traceback instead.
     """
+    received.clear()
     if _DEBUGGING:
         yield
         return
@@ -42,7 +45,7 @@ def plainly() -> Iterator[None]:
     except RunFailed as error:
         message, status = str(error), 1
     except KeyboardInterrupt:
-        message, status = "interrupted; the same command goes on where this one stopped", 130
+        message, status = "interrupted; the same command goes on where this one stopped", exit_status()
     except BrokenPipeError:  # the reader of our output (`| head`) has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
@@ -74,7 +77,7 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = cause.missing_cfg_file.rpartition("/")
             if is_own(choice):
-                return f"model={choice}: a file that is given by its whole path goes by model.feedback=/path/to/{choice}"
+                return f"model={choice}: a file with its whole path goes by model.feedback=/path/to/{choice}"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone

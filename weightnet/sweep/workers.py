@@ -24,7 +24,7 @@ from weightnet.experiment import Config, run_folder, run_id
 from weightnet.runs.folder import RunFolder
 from weightnet.sweep.display import Display
 from weightnet.sweep.engine import Outcome, Task, perform, warm_up
-from weightnet.sweep.interrupt import finish_epoch_on_ctrl_c
+from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
 
 # So many workers may end one after the other before they are ready; then something is wrong with this machine.
 MOST_STILLBORN = 5
@@ -50,8 +50,8 @@ def execute(
 
     There are `processes` workers, or `default_processes`. A run that fails, exits, crashes, is killed or takes longer
     than `timeout` seconds is recorded as failed, and the others go on; no more are started once `max_failures` have
-    failed. A run that another process executes is asked for again until that one has ended. Ctrl-C lets running epochs
-    finish; a second one kills the workers.
+    failed. A run that another process executes is asked for again until that one has ended. Ctrl-C (SIGTERM, SIGHUP)
+    lets running epochs finish; a second one kills the workers.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; every run is at rest by then.
@@ -62,7 +62,7 @@ def execute(
     count = min(len(tasks), processes or default_processes(tasks[0].config))
     outcomes: dict[int, Outcome] = {}
     waiting, held = deque(range(len(tasks))), set[int]()
-    with finish_epoch_on_ctrl_c() as interrupted, Display(tasks, title) as display, closing(_Pool(count)) as pool:
+    with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(_Pool(count)) as pool:
 
         def end(index: int, outcome: Outcome) -> None:
             outcomes[index] = outcome
@@ -196,9 +196,10 @@ class _Worker:
 def _serve(pipe: Connection) -> None:
     """Be a worker: execute what comes through the pipe, until it is closed.
 
-    Ctrl-C is the parent's business, the log goes to the run folders, and there is no life without the parent.
+    Signals are the parent's business, the log goes to the run folders, and there is no life without the parent.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     logging.getLogger("weightnet").propagate = False
     threading.Thread(target=_follow, daemon=True).start()
     with suppress(EOFError, OSError):  # the parent has closed the pipe
