@@ -1,6 +1,9 @@
 import errno
+import hashlib
+import io
 import json
 import os
+import random
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from weightnet.net.epoch import EpochResult
 from weightnet.runs import checkpoint
 from weightnet.runs.checkpoint import Checkpoint
 from weightnet.runs.folder import RunFolder, RunState, State, write_whole
-from weightnet.runs.record import Record, verification
+from weightnet.runs.record import Record, read_record, verification
 
 MakeConfig = Callable[..., Config]
 HISTORY = [
@@ -41,9 +44,12 @@ def record(make_config: MakeConfig, **fields: object) -> Record:
 
 
 def test_state_and_lease(folder: RunFolder, make_config: MakeConfig) -> None:
-    run = RunFolder(folder.path / "run")
+    run = RunFolder(folder.path / f"run-{record(make_config).signature[:8]}")
     assert run.state(NOW) == RunState(State.MISSING) and not run.is_held()
     run.path.mkdir()
+    run.write_record(record(make_config))
+    assert run.state(NOW) == RunState(State.DAMAGED, "no metrics.csv")
+    run.write_history(HISTORY)
     error = "Traceback\n  line\nZeroDivisionError: by hand\n"
     for fields, state, why in (
         ({}, "done", ""),
@@ -67,6 +73,9 @@ def test_state_and_lease(folder: RunFolder, make_config: MakeConfig) -> None:
 def test_a_verified_run_is_current(folder: RunFolder, make_config: MakeConfig) -> None:
     made = record(make_config, code="old", definitions={}, data=None, versions={"torch": "2.0"})
     made.verified = verification(NOW, epochs=1, files=["metrics.csv"])
+    folder = RunFolder(folder.path / f"run-{made.signature[:8]}")
+    folder.path.mkdir()
+    folder.write_history(HISTORY)
     folder.write_record(made)
     assert folder.record() == made and folder.state(NOW).state == State.DONE
     undone = Origin("old", {}, None, "2.0")  # as it was made: that holds as well
@@ -89,18 +98,74 @@ def test_the_first_number_that_differs_is_named(folder: RunFolder) -> None:
     assert folder.difference(HISTORY) == (["metrics.csv", "feedback.csv"], "")
 
 
-def test_what_is_set_aside_is_kept(folder: RunFolder, make_config: MakeConfig) -> None:
+def test_a_finished_run_gives_way_to_a_successor_that_is_done(folder: RunFolder, make_config: MakeConfig) -> None:
     run = RunFolder(folder.path / "run")
-    for number in range(2):
-        run.path.mkdir()
+    for number in range(3):
+        for place in (run, run.successor()):
+            place.path.mkdir(parents=True, exist_ok=True)
         run.write_record(record(make_config, parameters=number))
-        with run.lock():  # another process has begun: hands off
-            run.set_aside()
-        assert run.path.exists()
-        run.set_aside()
-        assert not run.path.exists()
+        run.successor().write_record(record(make_config, parameters=number + 1, status="interrupted"))
+        run.give_way()  # not yet
+        before = run.record()
+        assert before and before.parameters == number
+        run.successor().write_record(record(make_config, parameters=number + 1))
+        run.give_way()
+        after = run.record()
+        assert after and after.parameters == number + 1 and not run.successor().path.exists()
     kept = sorted((folder.path / ".old").glob("*/run.json"))
-    assert [path.read_text().count(f'"parameters": {number}') for number, path in enumerate(kept)] == [1, 1]
+    assert [json.loads(path.read_text())["parameters"] for path in kept] == [0, 1, 2]
+
+
+def test_the_files_of_a_finished_run_must_be_those_that_it_left(folder: RunFolder, make_config: MakeConfig) -> None:
+    made = record(make_config)
+    run = RunFolder(folder.path / f"run-{made.signature[:8]}")
+    run.path.mkdir()
+    assert run.damage(made) == "no metrics.csv"
+    run.write_history([])
+    assert run.damage(made) == "metrics.csv has no epoch"
+    run.write_history(HISTORY)
+    assert run.damage(made) == ""  # recorded before there were digests
+    made.files = run.digests()
+    assert set(made.files) == {"metrics.csv", "steps.csv", "feedback.csv"} and run.damage(made) == ""
+    text = (run.path / "metrics.csv").read_text()
+    (run.path / "metrics.csv").write_text(text.replace("0.75", "0.76"))
+    assert run.damage(made) == "metrics.csv is not what the run left"
+    (run.path / "metrics.csv").write_text(text)
+    (run.path / "steps.csv").unlink()
+    assert run.damage(made) == "steps.csv: No such file or directory"
+    run.write_history(HISTORY)
+    assert run.damage(replace(made, signature="0" * 64)) == "run.json is that of another run"
+    linked = RunFolder(folder.path / "elsewhere" / run.path.name)
+    linked.path.parent.mkdir()
+    linked.path.symlink_to(run.path)
+    assert linked.damage(made) == "is a symbolic link"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "donm"}, {"pid": 2**70}, {"pid": "7"}, {"versions": ["2.9"]}, {"versions": {"torch": 2}},
+        {"signature": None}, {"seconds": 1e300}, {"seconds": "long"}, {"parameters": True}, {"verified": {"origin": 3}},
+        {"verified": {"epochs": 1}}, {"overrides": "model=pool"}, {"definitions": {"net": {}}}, {"files": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_with_impossible_values_is_none(
+    folder: RunFolder, make_config: MakeConfig, change: dict[str, object]
+) -> None:
+    folder.write_record(record(make_config))
+    plain = json.loads((folder.path / "run.json").read_text())
+    assert folder.record()
+    (folder.path / "run.json").write_text(json.dumps(plain | change))
+    assert folder.record() is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000, "", "null", "\x00", "NaN", '"x"'])
+def test_a_record_that_is_none_is_no_traceback(folder: RunFolder, text: str) -> None:
+    (folder.path / "run.json").write_text(text)
+    assert folder.record() is None
+    with pytest.raises(ValueError, match="run.json|Expecting"):
+        read_record(folder.path / "run.json")
 
 
 def test_history_is_written_in_full_precision(folder: RunFolder) -> None:
@@ -147,13 +212,20 @@ def test_checkpoint_round_trip(folder: RunFolder) -> None:
     assert checkpoint.load(folder, "cpu") is None
 
 
-def test_a_broken_checkpoint_is_no_checkpoint(folder: RunFolder) -> None:
-    checkpoint.save(folder, Checkpoint({}, {}, HISTORY))
-    path = folder.path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-50])
+def test_a_damaged_checkpoint_is_noticed(folder: RunFolder) -> None:
+    saved = Checkpoint({"torch": "2.9"}, {"model": {"weight": torch.arange(1000.0)}}, HISTORY)
     assert checkpoint.load(folder, "cpu") is None
-    path.write_bytes(b"")
-    assert checkpoint.load(folder, "cpu") is None
+    checkpoint.save(folder, saved)
+    loaded, path = checkpoint.load(folder, "cpu"), folder.path / "checkpoint.pt"
+    assert loaded and loaded.history == HISTORY and loaded.origin == saved.origin
+    assert torch.equal(loaded.state["model"]["weight"], saved.state["model"]["weight"])
+    whole, chance = path.read_bytes(), random.Random(0)
+    for number in range(120):
+        place = chance.randrange(len(whole))
+        flipped = whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
+        path.write_bytes([flipped, whole[:place], whole + b"\0", whole[place:]][number % 4])
+        with pytest.raises(ValueError, match="checksum"):
+            checkpoint.load(folder, "cpu")
 
 
 class Gadget:
@@ -163,8 +235,12 @@ class Gadget:
 
 def test_a_checkpoint_cannot_run_code(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.path)
-    torch.save({"origin": Gadget(), "state": {}, "history": []}, folder.path / "checkpoint.pt")
-    assert checkpoint.load(folder, "cpu") is None
+    buffer = io.BytesIO()
+    torch.save({"origin": Gadget(), "state": {}, "history": []}, buffer)
+    content = buffer.getvalue()
+    (folder.path / "checkpoint.pt").write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(ValueError, match="UnpicklingError"):
+        checkpoint.load(folder, "cpu")
     assert not (folder.path / "hacked").exists()
 
 

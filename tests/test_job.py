@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, make_record
+from conftest import ROOT
 
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
@@ -226,12 +226,47 @@ def test_a_missing_data_set_leaves_no_run_folder(make_config: MakeConfig, monkey
     assert not run_folder(config).exists()
 
 
-def test_a_run_without_results_says_so(make_config: MakeConfig) -> None:
-    folder = RunFolder(run_folder(make_config()))
-    folder.path.mkdir(parents=True)
-    folder.write_record(make_record(make_config()))
-    with pytest.raises(RunFailed, match="marked done but has no metrics.csv"):
-        run(make_config())
+def test_a_damaged_run_is_executed_anew_and_kept(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    first = run(config)
+    right = metrics(first.folder)
+    (first.folder / "metrics.csv").unlink()
+    assert run(config).folder == first.folder and metrics(first.folder) == right
+    assert "no metrics.csv; it is executed anew" in caplog.text
+    text = (first.folder / "metrics.csv").read_text()
+    (first.folder / "metrics.csv").write_text(text.replace("2,46", "2,47"))
+    run(config)
+    assert metrics(first.folder) == right
+    kept = sorted((first.folder.parent / ".old").iterdir())
+    assert len(kept) == 2 and "2,47" in (kept[1] / "metrics.csv").read_text()
+
+
+def test_a_run_that_is_executed_anew_counts_until_that_is_done(make_config: MakeConfig) -> None:
+    config = make_config(epochs=3)
+    first = run(config)
+    before = (first.folder / "run.json").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, anew=True, stop=lambda: True)
+    assert (first.folder / "run.json").read_bytes() == before and run(config).folder == first.folder
+    assert not (first.folder.parent / ".old").exists()
+    run(config, anew=True)  # goes on where it was stopped
+    assert len((first.folder / "run.log").read_text().split("going on after epoch 1")) == 2
+    assert len(list((first.folder.parent / ".old").iterdir())) == 1
+
+    # killed between the two renames
+    successor = RunFolder(first.folder).successor().path
+    first.folder.rename(successor)
+    assert run(config).folder == first.folder and not successor.exists()
+
+
+def test_a_damaged_checkpoint_is_named(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, stop=lambda: True)
+    path = run_folder(config) / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run(config).epochs == 2
+    assert "starts anew, its checkpoint is damaged (its checksum does not agree)" in caplog.text
 
 
 def test_a_loss_that_is_not_finite_is_warned_of(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from weightnet.errors import UserError
 from weightnet.sweep.compose import CONF, offer_own_models, to_config
 from weightnet.sweep.interrupt import finish_epoch_on_signals
 from weightnet.sweep.mistakes import plainly, program
+from weightnet.sweep.plan import ANEW
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -27,7 +28,8 @@ def job(cfg: DictConfig) -> float:
         config = to_config(cfg)
         from weightnet.runs.job import run  # not above: --help and mistakes need not wait for torch
 
-        return run(config, overrides=list(job.overrides.task), stop=stop).test_accuracy
+        anew = not alone and job.sweeper.get("rerun") in ANEW
+        return run(config, overrides=list(job.overrides.task), stop=stop, anew=anew).test_accuracy
 
 
 def main() -> None:

@@ -1,5 +1,9 @@
-"""checkpoint.pt: an unfinished run after its last whole epoch. Tensors, numbers and strings only."""
+"""checkpoint.pt: an unfinished run after its last whole epoch. Tensors, numbers and strings only.
 
+What torch writes, and its SHA-256 (32 bytes): torch does not look at the checksums in its own files.
+"""
+
+import hashlib
 import io
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,16 +29,26 @@ def save(folder: RunFolder, checkpoint: Checkpoint) -> None:
     """Write checkpoint.pt."""
     buffer = io.BytesIO()
     torch.save(vars(checkpoint) | {"history": [asdict(result) for result in checkpoint.history]}, buffer)
-    write_whole(folder.path / NAME, buffer.getbuffer())
+    content = buffer.getvalue()
+    write_whole(folder.path / NAME, content + hashlib.sha256(content).digest())
 
 
 def load(folder: RunFolder, device: str) -> Checkpoint | None:
-    """Return the checkpoint, or None where there is none that can be read."""
+    """Return the checkpoint, or None where there is none. ValueError: there is one, but it is damaged."""
     try:
-        saved = torch.load(folder.path / NAME, map_location=device, weights_only=True)
-        return Checkpoint(**saved | {"history": [EpochResult(**result) for result in saved["history"]]})
-    except Exception:  # torch.load raises a dozen kinds on a damaged file: the run starts anew
+        whole = (folder.path / NAME).read_bytes()
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    content, digest = whole[:-32], whole[-32:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its checksum does not agree")
+    try:
+        saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        return Checkpoint(**saved | {"history": [EpochResult(**result) for result in saved["history"]]})
+    except Exception as error:  # torch.load raises a dozen kinds
+        raise ValueError(f"{type(error).__name__}") from error
 
 
 def remove(folder: RunFolder) -> None:

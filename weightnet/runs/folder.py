@@ -16,11 +16,11 @@ A file is either absent or whole: it is written beside and renamed.
 
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -28,12 +28,16 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from weightnet.experiment import METRICS, Config, EpochResult, Origin
-from weightnet.runs.record import Record, read_record, utc_now
+from weightnet.runs.record import Record, read_record, read_text, utc_now
 
 __all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whole"]
+
+
+RESULTS = ("config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "model.pt", "predictions.npz")
+"""A run's files that run.json holds the digests of, once it is done."""
 
 
 class State(StrEnum):
@@ -41,6 +45,7 @@ class State(StrEnum):
 
     MISSING = "missing"
     DONE = "done"
+    DAMAGED = "damaged"  # done, but its files are not those that it left
     INCOMPLETE = "incomplete"  # done, but without a file that is asked for
     STALE = "stale"  # done, but what it was made with is not what a run would be made with now
     FAILED = "failed"
@@ -66,7 +71,7 @@ class RunFolder:
         """Return the contents of run.json, or None where there is none that can be read."""
         try:
             return read_record(self.path / "run.json")
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError):
             return None
 
     def lock(self) -> FileLock:
@@ -84,10 +89,10 @@ class RunFolder:
         try:
             with (self.path.parent / ".locks" / self.path.name).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
         except BlockingIOError:
             return True
+        except OSError:  # there is none, or it is another user's: who wants to execute the run will hear of it
+            return False
         return False
 
     def state(self, origin: Origin) -> RunState:
@@ -97,6 +102,8 @@ class RunFolder:
     def state_of(self, record: Record | None, origin: Origin) -> RunState:
         """Return where the run stands, given what its run.json says."""
         if record and record.status == "done":
+            if damage := self.damage(record):
+                return RunState(State.DAMAGED, damage)
             why = record.origin(origin).difference(origin)
             return RunState(State.STALE if why else State.DONE, why)
         if self.is_held():
@@ -109,14 +116,51 @@ class RunFolder:
         """Return which of these files are not there."""
         return [name for name in files if not (self.path / name).exists()]
 
-    def set_aside(self) -> None:
-        """Move a finished run to `.old/`, where nothing reads it, unless a process has begun to execute it again."""
-        with suppress(Timeout), self.lock().acquire(timeout=0):
-            record = self.record()
-            if record and record.status == "done":
+    def damage(self, record: Record) -> str:
+        """Say what is wrong with the files of a run that is done; nothing ("") where they are as it left them.
+
+        Runs recorded before 2026-11-25 have no digests: of them, it is known only whether metrics.csv can be read.
+        """
+        if self.path.is_symlink():
+            return "is a symbolic link"
+        if not self.path.name.endswith(f"-{record.signature[:8]}"):
+            return "run.json is that of another run"
+        if lacking := self.lacks(["metrics.csv"]):
+            return f"no {lacking[0]}"
+        try:
+            for name, digest in record.files.items():
+                if self._digest(name) != digest:
+                    return f"{name} is not what the run left"
+            if not record.files and not self.metrics():
+                return "metrics.csv has no epoch"
+        except OSError as error:
+            return f"{Path(error.filename or '').name}: {error.strerror or error}"
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the run's files of results that is there."""
+        return {name: self._digest(name) for name in RESULTS if (self.path / name).exists()}
+
+    def _digest(self, name: str) -> str:
+        with (self.path / Path(name).name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def successor(self) -> "RunFolder":
+        """Return where a finished run is executed anew: it counts until that is done too (`give_way`)."""
+        return RunFolder(self.path.parent / ".new" / self.path.name)
+
+    def give_way(self) -> None:
+        """Put a successor that is done in this run's place; what was there moves to `.old/`, where nothing reads it."""
+        successor = self.successor()
+        record = successor.record()
+        if record and record.status == "done":
+            if self.path.exists() or self.path.is_symlink():
                 old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
                 old.parent.mkdir(exist_ok=True)
                 self.path.rename(old)
+            successor.path.rename(self.path)
 
     def write_death(self, why: str) -> None:
         """Write into run.json that the process that executed the run died, unless another has taken the run over."""
@@ -124,6 +168,12 @@ class RunFolder:
         if record and record.status == "running" and not self.is_held():
             record.status, record.finished, record.error = "failed", utc_now(), why
             self.write_record(record)
+
+    def holder(self) -> str:
+        """Say who executes the run, by its run.json."""
+        record = self.record()
+        who = f"process {record.pid} on {record.host}, since {record.started}" if record else "another process"
+        return f"{self.path.name} is executed by {who}"
 
     def write_record(self, record: Record) -> None:
         """Write run.json."""
@@ -155,7 +205,7 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return []
-        header, *rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines())) or [[]]
+        header, *rows = list(csv.reader(read_text(path).splitlines())) or [[]]
         if header[: len(columns) if own else None] != list(columns):
             raise ValueError(f"{name} has the columns {header}")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]

@@ -49,12 +49,20 @@ class Result:
     test_loss: float
 
 
-def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: False, wait: bool = True) -> Result:
+def run(
+    config: Config,
+    *,
+    overrides: Sequence[str] = (),
+    stop: Stop = lambda: False,
+    wait: bool = True,
+    anew: bool = False,
+) -> Result:
     """Execute a resolved config in its run folder, or return its result if it is done already.
 
     An unfinished run goes on after its last whole epoch. One that is done, but lacks a file that the config asks for,
     is replayed: it gets that file if the replay gives its numbers. The `overrides` are the command line's, for the
-    record. If another process executes the run, this one waits for it, or raises `Held`.
+    record. If another process executes the run, this one waits for it, or raises `Held`. `anew`: execute also one that
+    is done, as always one whose files are damaged: it moves to `.old/` when its successor is done.
 
     Raises:
         UserError: the data set is not to be had.
@@ -64,17 +72,23 @@ def run(config: Config, *, overrides: Sequence[str] = (), stop: Stop = lambda: F
         KeyboardInterrupt: `stop` said so, or Ctrl-C.
     """
     with _alone(config, wait=wait) as (folder, record):
-        if record and record.status == "done":
+        finished = record is not None and record.status == "done"
+        damage = folder.damage(record) if record and finished else ""
+        if damage:
+            log.warning("%s: %s; it is executed anew, and then moved to .old", folder.path.name, damage)
+        if record and finished and not damage and not anew:
             if lacking := folder.lacks(products(config)):
                 with _log_to(folder.path / "run.log"):
                     _complete(config, folder, record, lacking, stop)
             now = next(origins([config]))
             why = record.origin(now).difference(now)
             return _report(folder, f"done already{f' (stale: {why})' if why else ''}")
-        training = Training(config)
-        with _log_to(folder.path / "run.log"):
-            _execute(config, folder, training, new_record(config, list(overrides), record), stop)
-            return _report(folder, "done")
+        training, place = Training(config), folder.successor() if finished else folder
+        with _log_to(place.path / "run.log"):
+            _execute(config, place, training, new_record(config, list(overrides), place.record()), stop)
+        if finished:
+            folder.give_way()
+        return _report(folder, "done")
 
 
 def verify(config: Config, *, epochs: int, stop: Stop = lambda: False) -> str:
@@ -118,6 +132,8 @@ def _complete(config: Config, folder: RunFolder, record: Record, lacking: list[s
         raise RunFailed(f"{what}, and its replay gives other numbers ({difference}): nothing was written; "
                         "hydra.sweeper.rerun=all runs it anew")  # fmt: skip
     folder.write_products(training.products())
+    record.files = folder.digests()
+    folder.write_record(record)
 
 
 @contextmanager
@@ -130,15 +146,19 @@ def _alone(config: Config, *, wait: bool) -> Iterator[tuple[RunFolder, Record | 
         except Timeout:
             if not wait:
                 raise Held(folder.path.name) from None
-            log.info("%s: another process is executing it; waiting", folder.path.name)
+            log.info("%s; waiting for it (if that hangs: end it there, and this goes on)", folder.holder())
             lease = folder.lock().acquire()
         with lease:
+            if not folder.path.exists():
+                folder.give_way()  # to a successor, where somebody was stopped in the middle of that
             yield folder, folder.record()
     except (UserError, RunFailed, Held):
         raise
     except OSError as error:
         how = "once that is mended, the same command goes on where this one stopped"
-        raise RunFailed(f"cannot write to {folder.path} ({error.strerror or error}); {how}") from error
+        raise RunFailed(
+            f"cannot write to {error.filename or folder.path} ({error.strerror or error}); {how}"
+        ) from error
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise RunFailed(f"{folder.path.name} failed ({why}); its traceback is in {folder.path}/run.log") from error
@@ -193,6 +213,7 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
         raise
     folder.write_products(training.products())
     record.status, record.finished, record.seconds = "done", utc_now(), sum(result.seconds for result in history)
+    record.files = folder.digests()
     folder.write_record(record)
     checkpoint.remove(folder)
 
@@ -225,7 +246,11 @@ def _train(config: Config, folder: RunFolder, training: Training, record: Record
 
 def _resume(config: Config, folder: RunFolder, training: Training, origin: dict[str, str | None]) -> list[EpochResult]:
     """Put the training where its checkpoint is, and return the epochs that are done."""
-    saved = checkpoint.load(folder, config.device)
+    try:
+        saved = checkpoint.load(folder, config.device)
+    except ValueError as error:
+        log.warning("%s: starts anew, its checkpoint is damaged (%s)", folder.path.name, error)
+        return []
     if saved and saved.origin == origin:
         training.load_state(saved.state)
         log.info("%s: going on after epoch %d", folder.path.name, len(saved.history))
@@ -238,9 +263,6 @@ def _resume(config: Config, folder: RunFolder, training: Training, origin: dict[
 def _report(folder: RunFolder, news: str) -> Result:
     """Return the result of a finished run, and say it."""
     rows = folder.metrics()
-    if not rows:
-        how = "put the file back, or move the folder away, and the same command runs it again"
-        raise RunFailed(f"{folder.path} is marked done but has no metrics.csv: {how}")
     epochs, accuracy = int(rows[-1]["epoch"]), rows[-1]["test_accuracy"]
     log.info("%s: %s, accuracy %.2f%% after %d epochs, %s", folder.path.name, news, 100 * accuracy, epochs, folder.path)
     return Result(folder.path, epochs, accuracy, rows[-1]["test_loss"])

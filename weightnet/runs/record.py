@@ -8,7 +8,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 from weightnet.experiment import Config, Origin, arm, device_name, facts, origins, shape, signature
 
@@ -54,6 +55,7 @@ class Record:
     seconds: float | None = None  # of all epochs
     error: str | None = None  # traceback, or the cause of death
     verified: Verification | None = None
+    files: dict[str, str] = field(default_factory=dict)  # of a run that is done: name -> SHA-256, 64 hex digits
 
     def origin(self, now: Origin) -> Origin:
         """Return what the run's numbers come from: as it was made if that is as `now`, else as it was verified last."""
@@ -63,7 +65,10 @@ class Record:
 
 def read_record(path: Path) -> Record:
     """Return what a run.json says. OSError: it cannot be read; ValueError: it is no such record, and why."""
-    plain = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        plain = json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError("run.json is nested too deeply") from None
     if not isinstance(plain, dict):
         raise ValueError("run.json is not a mapping")
     required = [item.name for item in fields(Record) if item.default is MISSING and item.default_factory is MISSING]
@@ -71,9 +76,43 @@ def read_record(path: Path) -> Record:
         raise ValueError(f"run.json has no {', '.join(missing)}")
     if plain["status"] not in STATUSES:
         raise ValueError(f"run.json has the status {plain['status']!r}")
-    if verified := plain.get("verified"):
-        plain["verified"] = Verification(**verified | {"origin": Origin(**verified["origin"])})
-    return Record(**{item.name: plain[item.name] for item in fields(Record) if item.name in plain})
+    known = {item.name: plain[item.name] for item in fields(Record) if item.name in plain}
+    if wrong := [item.name for item in fields(Record) if item.name in known and not _fits(known[item.name], item.type)]:
+        raise ValueError(f"run.json has {wrong[0]}={str(known[wrong[0]])[:50]}")
+    if verified := known.get("verified"):
+        try:
+            known["verified"] = Verification(**verified | {"origin": Origin(**verified["origin"])})
+        except (TypeError, KeyError) as error:
+            raise ValueError("run.json has evidence (verified) that is none") from error
+    return Record(**known)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value from JSON is of a field's type."""
+    if isinstance(kind, UnionType):
+        return any(_fits(value, option) for option in get_args(kind))
+    if kind in (None, NoneType):
+        return value is None
+    if kind is float:
+        return type(value) in (int, float) and abs(value) < 2**53
+    if kind is int:
+        return type(value) is int and abs(value) < 2**53
+    if kind is Verification:
+        return type(value) is dict
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    return type(value) is (get_origin(kind) or kind) and all(type(item) is str for item in inner)
+
+
+MOST_BYTES = 64 << 20  # of a file in a run's folder that is read as text
+
+
+def read_text(path: Path) -> str:
+    """Return a text file of a run's folder. OSError: it cannot be read; ValueError: it is no text, or too large."""
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path.name} is larger than {MOST_BYTES >> 20} MB")
+    return path.read_text(encoding="utf-8")
 
 
 def new_record(config: Config, overrides: list[str], before: Record | None) -> Record:

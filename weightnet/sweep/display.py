@@ -25,6 +25,7 @@ class Display:
         self.title, self.failures = title, list[str]()
         self.total, self.done, self.failed, self.ended_count = len(tasks), 0, 0, 0
         self.running: dict[str, Task] = {}
+        self.waiting: set[str] = set()  # whose runs others execute, or did
         self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
         self.start: float | None = None  # of the first task, by the monotonic clock
         console = Console(stderr=True)
@@ -46,8 +47,13 @@ class Display:
         self.running[run_id(task.config)] = task
 
     def paused(self, task: Task) -> None:
-        """Show the task as one that is left, after all: another process executes its run."""
-        self.running.pop(run_id(task.config), None)
+        """Show the task as one that waits: another process executes its run. Says so once."""
+        name = run_id(task.config)
+        self.running.pop(name, None)
+        if name not in self.waiting:
+            self.waiting.add(name)
+            holder = RunFolder(run_folder(task.config)).holder()
+            print(f"{holder}; this sweep waits for it (if that hangs: end it there, and this goes on)", flush=True)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Count a task that has ended, and say so."""
@@ -86,8 +92,10 @@ class Display:
         """Return the epochs so far of each run that is executed; none of one that is replayed."""
         epochs: dict[str, list[dict[str, float]]] = {name: [] for name in self.running}
         for name, task in self.running.items():
+            folder = RunFolder(run_folder(task.config))
             with suppress(OSError, ValueError):  # a damaged file of another time: its run will write it anew
-                epochs[name] = RunFolder(run_folder(task.config)).metrics() if task.verify_epochs is None else []
+                folder = folder.successor() if folder.successor().path.exists() else folder
+                epochs[name] = folder.metrics() if task.verify_epochs is None else []
         return epochs
 
     def _left(self, epochs: dict[str, list[dict[str, float]]]) -> str:

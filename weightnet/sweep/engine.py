@@ -26,6 +26,7 @@ class Task:
     config: Config  # resolved
     overrides: list[str]  # the command line's, for the record
     verify_epochs: int | None = None  # None: execute the run; else replay so many of its epochs, and compare
+    anew: bool = False  # execute it though it is done
     differing: str = ""  # the overrides in which the sweep's runs differ
 
 
@@ -59,7 +60,8 @@ def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
         from weightnet.runs.job import run, verify  # not above: they import torch
 
         if task.verify_epochs is None:
-            return Outcome(run(task.config, overrides=task.overrides, stop=stop, wait=False).test_accuracy)
+            done = run(task.config, overrides=task.overrides, stop=stop, wait=False, anew=task.anew)
+            return Outcome(done.test_accuracy)
         return Outcome(verify(task.config, epochs=task.verify_epochs, stop=stop))
     except (UserError, RunFailed, Held) as error:
         return Outcome(error=error)

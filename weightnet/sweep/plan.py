@@ -30,9 +30,12 @@ _UNFINISHED = {State.MISSING, State.INCOMPLETE, State.INTERRUPTED, State.FAILED,
 IMPOSSIBLE = ("refuse", "skip")
 """`hydra.sweeper.impossible`: what is done with combinations whose dimensions do not fit."""
 
+ANEW = ("all", "stale")
+"""Of `RERUN`: what executes runs though they are done."""
+
 RERUN: dict[str, set[State]] = {
-    "missing": _UNFINISHED,
-    "stale": {*_UNFINISHED, State.STALE},
+    "missing": {*_UNFINISHED, State.DAMAGED},
+    "stale": {*_UNFINISHED, State.DAMAGED, State.STALE},
     "verify": {State.STALE},
     "failed": {State.FAILED},
     "all": set(State),

@@ -23,7 +23,7 @@ from weightnet.sweep.compose import Composer
 from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match, program
-from weightnet.sweep.plan import RERUN, Job, Plan, make_plan, read_states
+from weightnet.sweep.plan import ANEW, RERUN, Job, Plan, make_plan, read_states
 
 States = dict[str, RunState]  # job's id -> where its run stands
 
@@ -58,7 +58,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
     jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
     try:
         title = f"sweep {folder.name}: {' '.join(master.hydra.overrides.task)}"
-        outcomes = _launch(launcher, jobs, states, options.verify_epochs if verifying else None, title)
+        outcomes = _launch(launcher, jobs, options, title)
     finally:
         states = read_states(plan.jobs)
         _write_summary(folder, plan, states)
@@ -67,16 +67,11 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
     return outcomes
 
 
-def _launch(
-    launcher: Launcher, jobs: list[Job], states: States, verify_epochs: int | None, title: str
-) -> Sequence[Outcome]:
+def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str) -> Sequence[Outcome]:
     """Execute the jobs: as they are by a launcher of ours, as command lines by any other."""
-    if verify_epochs is None:
-        for job in jobs:
-            if states[job.id].state in (State.DONE, State.STALE):
-                job.folder.set_aside()
     if isinstance(launcher, Engine):
-        tasks = [Task(job.config, job.overrides, verify_epochs, job.differing) for job in jobs]
+        epochs, anew = options.verify_epochs if options.rerun == "verify" else None, options.rerun in ANEW
+        tasks = [Task(job.config, job.overrides, epochs, anew, job.differing) for job in jobs]
         return launcher.execute(tasks, title=title)
     results = launcher.launch([job.overrides for job in jobs], initial_job_idx=0)
     ended = [(result.status == JobStatus.COMPLETED, result._return_value) for result in results]  # its property raises
