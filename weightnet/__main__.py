@@ -21,7 +21,7 @@ def job(cfg: DictConfig) -> float:
     job = HydraConfig.get()
     alone = job.mode == RunMode.RUN
     # in a sweep, a launcher collects what jobs raise, and the other jobs go on
-    with plainly() if alone else nullcontext(), finish_epoch_on_signals() as stop:
+    with plainly() if alone else nullcontext():
         for part in job.overrides.hydra:
             if alone and part.startswith(("hydra.sweeper.", "hydra.launcher.")):
                 raise UserError(f"{part}: is an option of sweeps: {program()} -m ...")
@@ -29,7 +29,8 @@ def job(cfg: DictConfig) -> float:
         from weightnet.runs.job import run  # not above: --help and mistakes need not wait for torch
 
         anew = not alone and job.sweeper.get("rerun") in ANEW
-        return run(config, overrides=list(job.overrides.task), stop=stop, anew=anew).test_accuracy
+        with finish_epoch_on_signals() as stop:
+            return run(config, overrides=list(job.overrides.task), stop=stop, anew=anew).test_accuracy
 
 
 def main() -> None:

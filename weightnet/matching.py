@@ -80,7 +80,8 @@ def misfit(dx: int, m: int, n: int, *, features: int, hidden: int, classes: int)
 
 def nearest(dx: int, m: int, n: int, *, features: int, hidden: int, classes: int, count: int = 3) -> list[Match]:
     """Return the exact triples that are nearest to the given one, as the sum of the three log ratios."""
-    matches = solve(features, hidden, classes, range(max(2, dx // 2), 2 * dx + 1), kernel_min=2)
+    lengths = range(max(2, dx // 2, dx - 1000), min(2 * dx, dx + 1000) + 1)
+    matches = solve(features, hidden, classes, lengths, kernel_min=2)
     matches.sort(key=lambda x: sum(abs(math.log(a / b)) for a, b in ((x.dx, dx), (x.m, m), (x.n, n))))
     return matches[:count]
 

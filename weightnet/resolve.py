@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import math
 import os
 import re
 from dataclasses import replace
@@ -33,6 +34,8 @@ PUBLISHED = {"cifar": _LARGE} | dict.fromkeys(("mnist", "fashion_mnist", "kmnist
 A feedback that is not named here takes those of `pool` if it uses kernels, else those of `projection`.
 """
 
+MOST_PARAMETERS = 10**9
+MOST_THREADS = 1024
 USES = ("dx", "m", "n")
 _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
@@ -59,7 +62,11 @@ def resolve(config: Config) -> Config:
     config.eval = replace(config.eval, metrics={key: _tidy(target) for key, target in config.eval.metrics.items()})
     if config.dataset.reader is not None:
         config.dataset.reader = _tidy(config.dataset.reader)
-    return replace(config, dims=_resolve_dims(config), device=_resolve_device(config.device))
+    config = replace(config, dims=_resolve_dims(config), device=_resolve_device(config.device))
+    if (count := parameter_count(config)) > MOST_PARAMETERS:
+        sizes = f"dims.dx={config.dims.dx} dims.hidden={config.dims.hidden}"
+        raise UserError(f"{sizes}: {count:,} parameters; must be at most {MOST_PARAMETERS:,}")
+    return config
 
 
 def _resolve_model(model: ModelConfig) -> ModelConfig:
@@ -94,8 +101,8 @@ def mistakes(config: Config) -> list[str]:
     ]
     if config.model.feedback != "none" and dims.dx is not None and dims.dx < 1:
         wrong.append(f"dims.dx={dims.dx}: must be at least 1")
-    if not train.lr > 0:
-        wrong.append(f"train.lr={train.lr}: must be greater than 0")
+    if not 0 < train.lr < math.inf:
+        wrong.append(f"train.lr={train.lr}: must be greater than 0, and finite")
     if not 0 <= train.momentum < 1:
         wrong.append(f"train.momentum={train.momentum}: must be at least 0 and less than 1")
     for key, known in _CHOICES.items():
@@ -109,6 +116,10 @@ def mistakes(config: Config) -> list[str]:
             wrong.append(f"eval.metrics.{name}: the name of a metric must be letters, digits and _")
     if config.eval.save_predictions and config.dataset.classes > 256:
         wrong.append(f"eval.save_predictions=true: takes at most 256 classes, not {config.dataset.classes}")
+    if config.threads > MOST_THREADS:
+        wrong.append(
+            f"threads={config.threads}: must be at most {MOST_THREADS}; this machine has {os.cpu_count()} cores"
+        )
     if not config.outputs:
         wrong.append("outputs is empty: must name a folder")
     return wrong + _dataset_mistakes(config) + _model_mistakes(config.model)
@@ -127,8 +138,8 @@ def _dataset_mistakes(config: Config) -> list[str]:
         wrong.append(f"train.subset={config.train.subset}: {dataset.name} has {dataset.examples[0]} training examples")
     if any(pattern.startswith("/") for pattern in dataset.files or ()):
         wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths")
-    if any(not std > 0 for std in dataset.std):
-        wrong.append(f"dataset.std={dataset.std}: must be greater than 0")
+    if not all(0 < std < math.inf for std in dataset.std) or not all(map(math.isfinite, dataset.mean)):
+        wrong.append(f"dataset.mean={dataset.mean} dataset.std={dataset.std}: must be finite, std greater than 0")
     if len(dataset.channels) != 2 or min(dataset.channels) < 1:
         wrong.append(f"dataset.channels={dataset.channels}: must be two positive numbers")
     return wrong

@@ -1,5 +1,7 @@
 """From command-line overrides to resolved configs, for one job and for thousands."""
 
+import itertools
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,8 @@ from weightnet.experiment import Config, build, is_own, resolve, untaken
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The folder of our YAML files: inside an installed package, beside the package in a checkout."""
+
+MOST_VALUES, MOST_JOBS = 100_000, 1_000_000  # of a key, of a sweep's combinations
 
 FREE = ("model.params", "eval.metrics")  # keys whose own keys are the user's
 
@@ -114,20 +118,38 @@ class Composer:
     def axes(self) -> dict[str, list[str]]:
         """Return key -> its values as overrides (`["seed=1", "seed=2"]`), in order; fixed keys have one value.
 
-        UserError: a sweep that is no choice, range or glob.
+        UserError: a sweep that is no choice, range or glob, has no value or too many, or a key that is given twice.
         """
+        self._refuse_repeated()
         own = [f"{key}={values}" for key, values in (self.master.hydra.sweeper.params or {}).items()]
         offer_own_models(own)
         axes: dict[str, list[str]] = {}
         for override in self.parser.parse_overrides([*own, *self.master.hydra.overrides.task]):
-            key = override.get_key_element()
+            key, line = override.get_key_element(), override.input_line
             if not override.is_sweep_override():
                 axes[key] = [f"{key}={override.get_value_element_as_str()}"]
-            elif override.is_discrete_sweep():
-                axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            else:
-                raise UserError(f"{override.input_line}: a sweep takes a,b,c or range(a,b) or glob(*), not an interval")
+                continue
+            if not override.is_discrete_sweep():
+                raise UserError(f"{line}: a sweep takes a,b,c or range(a,b) or glob(*), not an interval")
+            # a range may have any number of values: as many as are too many
+            values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+            if not values:
+                raise UserError(f"{line}: has no value")
+            if len(values) > MOST_VALUES:
+                raise UserError(f"{line}: has more than {MOST_VALUES:,} values")
+            axes[key] = [f"{key}={value}" for value in values]
+        if math.prod(map(len, axes.values())) > MOST_JOBS:
+            counts = " x ".join(f"{len(values):,} {key}" for key, values in axes.items() if len(values) > 1)
+            raise UserError(f"{counts}: a sweep has at most {MOST_JOBS:,} combinations")
         return axes
+
+    def _refuse_repeated(self) -> None:
+        """Refuse a key that the command line sweeps and gives a second time: one of the two would not be seen."""
+        given: dict[str, Override] = {}
+        for override in self.parser.parse_overrides(list(self.master.hydra.overrides.task)):
+            before = given.setdefault(override.get_key_element(), override)
+            if before is not override and (before.is_sweep_override() or override.is_sweep_override()):
+                raise UserError(f"{before.input_line} {override.input_line}: give the key once, with all its values")
 
     def compose(self, parts: Sequence[str]) -> Config:
         """Return the config of the job with these overrides, not resolved; errors are those of Hydra's composition."""

@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from weightnet.errors import RunFailed, UserError
@@ -49,9 +49,11 @@ def plainly() -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output (`| head`) has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
-    except Exception:  # a bug: Hydra would turn it into a warning where a callback raises it
-        traceback.print_exc()
-        raise SystemExit(1) from None
+    except Exception as error:
+        if not _is_hydras(error):  # a bug: Hydra would turn it into a warning where a callback raises it
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        message, status = explain(error), 2
     finally:
         os.environ.pop(_FULL_ERROR, None)
         os.environ.update(before)
@@ -78,11 +80,23 @@ def explain(error: BaseException) -> str:
             group, _, choice = cause.missing_cfg_file.rpartition("/")
             if is_own(choice):
                 return f"model={choice}: a file with its whole path goes by model.feedback=/path/to/{choice}"
+            if f"{group}=" not in " ".join(sys.argv) and not cause.options:
+                return f"--config-name={cause.missing_cfg_file}: there is no such config; leave the flag out"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
+    for cause in chain:
+        if isinstance(cause, OverrideParseException):
+            return _unreadable(cause.override)
+    if "Unexpected type annotation: Set" in text or "Config group override must be" in text or "--cfg" in text:
+        return _known_mistake(text)
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
+    deleted = [word for word in sys.argv[1:] if word.startswith("~")]
+    if deleted and isinstance(error, HydraException | OmegaConfBaseException):
+        return f"{deleted[0]}: nothing can be taken out of the config; set it to another value, or null"
+    if "Could not override ''" in text:
+        return _unreadable("=")
     if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{several[1]}: several values make a sweep: {program()} -m {several[1]}"
     for cause in chain:
@@ -91,6 +105,37 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {_first_line(cause)}"
     return _first_line(error)
+
+
+def _is_hydras(error: Exception) -> bool:
+    """Tell whether it is Hydra that does not like something: some of its refusals are a mere ValueError."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, ValueError) and Path(frames[-1].filename).parts[-3:-1] in _HYDRAS
+
+
+_HYDRAS = {("site-packages", "hydra"), ("hydra", "_internal"), ("hydra", "core")}  # folders of its code
+
+
+def _unreadable(word: str) -> str:
+    """Say what is wrong with an override that Hydra's parser does not take."""
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        return f"{word}: must be KEY=VALUE (a value with a space in it: 'key=\"the value\"')"
+    if value.endswith(","):
+        return f"{word}: there is a value missing after the last comma"
+    return f"{word}: cannot be read; put quotes around a value with unusual signs, within those for the shell: " + (
+        f"'{key}=\"{value}\"'"
+    )
+
+
+def _known_mistake(text: str) -> str:
+    words = sys.argv[1:]
+    if "--cfg" in text:
+        return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
+    if "Config group override" in text:
+        return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"
+    wrong = next((word for word in words if re.search(r"\w\(.*\),|,\w+\(.*\)", word)), "a sweep")
+    return f"{wrong}: a range or glob stands alone; else write all values out, as in 1,2,3,7"
 
 
 def _first_line(error: BaseException) -> str:

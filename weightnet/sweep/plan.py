@@ -132,6 +132,8 @@ def make_plan(
     planned = [job.config for job in jobs.values()]
     mistakes += [wrong for asked in untried.values() if (wrong := untaken(asked, planned))]
     unused = [f"hydra.sweeper.exclude: {text} matches no job of this sweep" for text in rules if text not in matched]
+    if not jobs and not mistakes:
+        unused.append("hydra.sweeper.exclude leaves nothing to run")
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
     return Plan(list(jobs.values()), moving, merged, excluded, len(misfits))
@@ -170,6 +172,8 @@ def together(axes: dict[str, list[str]], zipped: Sequence[str]) -> list[list[str
         if keys.count(key) > 1:
             raise UserError(f"hydra.sweeper.zip: {key} is named twice")
     for group in groups:
+        if len(group) == 1:
+            raise UserError(f'hydra.sweeper.zip: {group[0]} alone: name the keys that move together, as in "key,key"')
         if len({len(axes[key]) for key in group}) > 1:
             counts = ", ".join(f"{key} has {len(axes[key])}" for key in group)
             raise UserError(f"hydra.sweeper.zip: axes that move together need as many values: {counts}")
