@@ -2,72 +2,124 @@
 
 import argparse
 import signal
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from analysis import stats, tables
-from analysis.experiments import experiment_names
-from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
+from analysis import tables
+from analysis.experiments import asked_for, experiment_names, load_experiment
+from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
+from analysis.metrics import ACCURACY, find_metric
 from analysis.status import show
-from analysis.study import Study, gather
+from analysis.study import Options, Study, gather
+from analysis.sweeps import Sweep, draw_sweep, drawn_by, last_sweep, studies_of
+from analysis.tables import final_table
 from weightnet.errors import RunFailed, UserError
-from weightnet.sweep.mistakes import plainly
+from weightnet.sweep.mistakes import explain, plainly
 
 
 def _studies(options: argparse.Namespace) -> list[Study]:
-    """Gather the experiments that are named, or all that have runs."""
-    names = [word for word in options.names if "=" not in word]
-    overrides = [word for word in options.names if "=" in word]
-    if options.reference and not names:
-        raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
-    if not options.margin > 0:
+    """Gather the experiments that are named; else the runs that overrides ask for; else the last sweep."""
+    names, overrides = _words(options)
+    if not names and not overrides:
+        sweep, loaded = _last_sweep(options)
+        return studies_of(sweep, loaded, drawn_by(sweep, options.config_dir), _options(options),
+                          config_dir=options.config_dir)  # fmt: skip
+    if names:
+        loaded = report_skipped(load_runs(options.outputs))
+        experiments = [load_experiment(name, overrides, config_dir=options.config_dir) for name in names]
+    else:
+        experiments = [asked_for(overrides, config_dir=options.config_dir)]
+        loaded = report_skipped(load_runs(options.outputs, experiments[0].runs))
+    return [gather(experiment, loaded, _options(options)) for experiment in experiments]
+
+
+def _words(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return the names and the overrides of a command line.
+
+    UserError: an option is impossible, or there is no such experiment.
+    """
+    if options.margin is not None and not options.margin > 0:
         raise UserError(f"--margin={options.margin:g}: must be greater than 0")
-    loaded = report_skipped(load_runs(options.outputs))
-    studies = []
-    for name in names or experiment_names():
-        try:
-            studies.append(gather(name, overrides, loaded=loaded, mixed=options.mixed, reference=options.reference,
-                                  margin=options.margin))  # fmt: skip
-        except RunFailed:
-            if names:
-                raise
-    if not studies:
-        raise RunFailed(f"no experiment has finished or running runs in {options.outputs}/runs")
-    return studies
+    names = [word for word in options.names if "=" not in word]
+    return names, [word for word in options.names if "=" in word]
+
+
+def _options(options: argparse.Namespace) -> Options:
+    given: dict[str, Any] = {key.name: getattr(options, key.name, None) for key in fields(Options)}
+    return Options(**given)
+
+
+def _last_sweep(options: argparse.Namespace) -> tuple[Sweep, Runs]:
+    """Return the last sweep and its runs; where there is none, say what else may be looked at."""
+    if sweep := last_sweep(Path(options.outputs)):
+        return sweep, report_skipped(load_runs(options.outputs, sweep.runs))
+    if options.reference:
+        raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
+    arms = set(load_runs(options.outputs).runs["arm"])
+    names = [name for name in experiment_names(options.config_dir) if arms & _arms(name, options.config_dir)]
+    known = f"experiments that have runs: {', '.join(names)}" if names else "and no experiment has runs"
+    raise RunFailed(f"no sweep in {options.outputs}/sweeps to look at; {known}")
+
+
+def _arms(name: str, config_dir: str | None) -> set[str]:
+    try:
+        return set(load_experiment(name, config_dir=config_dir).arms)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"experiment={name} is broken: {explain(error)}", file=sys.stderr)
+        return set()
 
 
 def _figures(options: argparse.Namespace) -> None:
     from analysis.figures import draw  # not above: seaborn takes a second
 
-    for study in _studies(options):
-        draw(study, data=options.data)
+    if any(_words(options)):
+        for study in _studies(options):
+            draw(study, data=options.data)
+    else:
+        sweep, loaded = _last_sweep(options)
+        names = drawn_by(sweep, options.config_dir)
+        draw_sweep(sweep, loaded, names, _options(options), data=options.data, config_dir=options.config_dir)
 
 
 def _table(options: argparse.Namespace) -> None:
-    if options.reference:
-        study, *others = _studies(options)
-        if others:
-            raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
-        table = study.differences
-        assert table is not None
-    else:
-        if options.names:
-            runs = pd.concat([study.runs for study in _studies(options)]).drop_duplicates("run")
-        else:
-            runs = report_skipped(load_runs(options.outputs)).runs
-            report_stale(runs, "table")
+    metric = ACCURACY
+    if not any(_words(options)) and not options.reference and not last_sweep(Path(options.outputs)):
+        loaded = report_skipped(load_runs(options.outputs))
+        report_stale(loaded.runs, "table")
         if not options.mixed:
-            refuse_mixture(runs[runs["status"] == "done"])
-        table = tables.accuracy_table(runs)
-    print(FORMATS[options.format](table).rstrip("\n"))
+            refuse_mixture(loaded.runs[loaded.runs["status"] == "done"])
+        if len(loaded.runs):
+            metric = find_metric(options.metric, loaded.runs, loaded.own)
+        table = final_table(loaded.runs, metric)
+    else:
+        studies = _studies(options)
+        metric = studies[0].metric
+        if options.reference:
+            if len(studies) > 1:
+                raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
+            assert studies[0].differences is not None
+            table = studies[0].differences
+        else:
+            runs = pd.concat([study.runs for study in studies]).drop_duplicates("run")
+            if not options.mixed:
+                refuse_mixture(runs[runs["status"] == "done"])
+            table = final_table(runs, metric)
+    print(FORMATS[options.format](table, metric).rstrip("\n"))
 
 
 def _report(options: argparse.Namespace) -> None:
     from analysis.report import write_report
 
-    print(f"report: {write_report(_studies(options))}")
+    sweep = None if any(_words(options)) else _last_sweep(options)[0]
+    path = sweep.folder / "report.html" if sweep else None
+    print(f"report: {write_report(_studies(options), path)}")
 
 
 FORMATS = {None: tables.to_text, "csv": tables.to_csv, "markdown": tables.to_markdown, "latex": tables.to_latex}
@@ -78,36 +130,45 @@ Arguments = dict[str, dict[str, Any]]
 OUTPUTS: Arguments = {"--outputs": dict(default="outputs", metavar="DIR", help="root of all output (default outputs)")}
 
 
-def _of_runs(names: str) -> Arguments:
-    return OUTPUTS | {
-        "names": dict(nargs="*", metavar="NAME|KEY=VALUE", help=names),
-        "--mixed": dict(action="store_true", help="compare runs of different code or versions all the same"),
-        "--reference": dict(metavar="MODEL", help="compare the experiment's arms with this model, seed by seed "
-                            "(figures, report: default baseline)"),
-        "--margin": dict(type=float, default=stats.MARGIN, metavar="POINTS", help="the smallest difference worth "
-                         f"having, in percentage points (default {stats.MARGIN})"),
-    }  # fmt: skip
+OF_RUNS: Arguments = OUTPUTS | {
+    "names": dict(nargs="*", metavar="NAME|KEY=VALUE", help="experiments, and overrides of their keys as for run.py; "
+                  "overrides alone: exactly the runs of `run.py -m` with them; nothing: the last sweep"),
+    "--config-dir": dict(metavar="DIR", help="a folder of YAML besides conf, as for run.py"),
+    "--metric": dict(metavar="COLUMN", default="accuracy", help="what is looked at: accuracy (default), test_loss, "
+                     "train_loss, or an own column of metrics.csv"),
+    "--mixed": dict(action="store_true", help="compare runs of different code or versions all the same"),
+    "--reference": dict(metavar="MODEL", help="compare the arms with this model, seed by seed, each within the same "
+                        "values of what was swept (figures, report: default baseline)"),
+    "--margin": dict(type=float, metavar="AMOUNT", help="the smallest difference worth having (accuracy: default "
+                     f"{ACCURACY.margin} percentage points; other metrics: none, and no test of equivalence)"),
+}  # fmt: skip
 
+AXES: Arguments = {
+    "--x": dict(metavar="KEY", help="draw the metric against this number (default: what was swept)"),
+    "--y": dict(metavar="KEY", help="and over this one, as heat maps"),
+}
 
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[str, Any]]] = {
-    "figures": (_figures, _of_runs(
-        f"experiments ({', '.join(experiment_names())}; default: those that have runs), and overrides of their "
-        "keys as for run.py"
-    ) | {"--data": dict(action="store_true", help="write what is drawn as CSV beside each figure")}, dict(
-        help="draw experiments: PNG and SVG in <outputs>/figures",
-        description="Draw experiments from their finished and running runs, all seeds that there are.",
-        epilog="example: python -m analysis figures fig1 fig3 train.epochs=1",
+    "figures": (_figures, OF_RUNS | AXES | {
+        "--data": dict(action="store_true", help="write what is drawn as CSV beside each figure"),
+    }, dict(
+        help="draw what was swept: PNG and SVG in <outputs>/figures, or in the sweep's folder",
+        description="Draw finished and running runs. The picture follows from what was swept: learning curves; the "
+        "metric against a number; heat maps over two numbers.",
+        epilog="examples: python -m analysis figures; python -m analysis figures fig1 train.epochs=1; "
+        "python -m analysis figures model=pool,rmp dataset=mnist train.lr=0.01,0.1",
     )),
-    "table": (_table, _of_runs("experiments, and overrides of their keys (default: all finished runs)"), dict(
-        help="print final accuracy per arm, or its paired differences: interval, n",
-        description="Print the mean test accuracy after the last epoch, with a 95%% t-interval over seeds and n; or, "
-        "with --reference, the paired differences of one experiment's arms from that model, with a verdict each.",
+    "table": (_table, OF_RUNS, dict(
+        help="print what each arm reached, or its paired differences: interval, n",
+        description="Print the mean of the metric after the last epoch, with a 95%% t-interval over seeds and n; or, "
+        "with --reference, the paired differences of the arms from that model, with a verdict each. Where there is no "
+        "sweep: all finished runs.",
         epilog="examples: python -m analysis table fig3 --markdown; python -m analysis table fig3 --reference baseline",
     )),
-    "report": (_report, _of_runs("experiments, and overrides of their keys"), dict(
+    "report": (_report, OF_RUNS | AXES, dict(
         help="write one HTML page: verdicts, pictures, tables, every run",
-        description="Write <outputs>/report-NAME.html: one page that needs no network. Without a name: all experiments "
-        "that have runs.", epilog="example: python -m analysis report controlled",
+        description="Write one page that needs no network: <outputs>/report-NAME.html, or report.html in the folder of "
+        "the last sweep.", epilog="example: python -m analysis report controlled",
     )),
     "status": (lambda options: show(options.outputs, watch=options.watch), OUTPUTS | {
         "--watch": dict(action="store_true", help="a live view, until Ctrl-C"),

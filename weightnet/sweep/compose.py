@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,11 +29,28 @@ CONF = Path(__file__).resolve().parents[2] / "conf"  # the folder of the YAML fi
 
 
 @contextmanager
-def composer(overrides: Sequence[str] = ()) -> "Iterator[Composer]":
-    """Yield the composer of a sweep outside of run.py, for overrides as on its command line."""
+def composer(overrides: Sequence[str] = (), *, config_dir: str | None = None) -> "Iterator[Composer]":
+    """Yield the composer of a sweep outside of run.py, for overrides and `--config-dir` as on its command line."""
+    with config_loader(config_dir) as loader:
+        yield Composer(loader, overrides)
+
+
+@contextmanager
+def config_loader(config_dir: str | None = None) -> Iterator[ConfigLoader]:
+    """Yield Hydra's loader: the one of run.py where that is what runs, else one with `config_dir` as it takes it.
+
+    UserError: there is no such folder.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise UserError(f"--config-dir={config_dir}: there is no such folder")
     initialized = GlobalHydra.instance().is_initialized()
     with nullcontext() if initialized else initialize_config_dir(str(CONF), version_base="1.3"):
-        yield Composer(GlobalHydra.instance().config_loader(), overrides)
+        loader = GlobalHydra.instance().config_loader()
+        if config_dir is not None and not initialized:
+            path = f"file://{Path(config_dir).resolve()}"
+            loader.get_search_path().prepend("command-line", path, SearchPathQuery(provider="schema"))
+            loader.repository.initialize_sources(loader.get_search_path())  # type: ignore[attr-defined]
+        yield loader
 
 
 def to_config(cfg: DictConfig) -> Config:

@@ -1,0 +1,153 @@
+"""The sweeps that have been run, as `<outputs>/sweeps/<time>/` records them: which runs, and what was swept."""
+
+import csv
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from analysis.experiments import Experiment, arms_of, drawn_names, load_experiment, published
+from analysis.load import Runs
+from analysis.metrics import ACCURACY
+from analysis.study import Options, Study, gather
+from analysis.tables import final_table, to_csv, to_markdown
+from weightnet.errors import RunFailed, UserError
+from weightnet.runs.folder import write_whole
+
+_OF_SEVERAL = ("experiment", "dataset", "model")  # of several figures, each keeps its own
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep's folder records."""
+
+    folder: Path
+    command: str
+    overrides: list[str]
+    axes: list[list[str]]
+    runs: list[str]
+    """Their ids, in the order of its plan."""
+
+
+def last_sweep(outputs: Path) -> Sweep | None:
+    """Return the newest sweep that can be read, None where there is none; name on stderr those that are damaged."""
+    folders = [path.parent for path in (outputs / "sweeps").glob("*/sweep.json") if (path.parent / "plan.csv").exists()]
+    for folder in sorted(folders, key=lambda folder: _natural(folder.name), reverse=True):
+        try:
+            return read_sweep(folder)
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
+            print(f"skipped {folder}: {' '.join(str(error).split())}", file=sys.stderr)
+    return None
+
+
+def _natural(name: str) -> list[Any]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's folder; OSError, ValueError, RecursionError, csv.Error: it is not as a sweep writes it."""
+    asked = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    asked = asked if isinstance(asked, dict) else {}
+    command, overrides, axes = asked.get("command"), asked.get("overrides"), asked.get("axes")
+    if not (isinstance(command, str) and _words(overrides) and isinstance(axes, list) and all(map(_words, axes))):
+        raise ValueError("sweep.json does not say command, overrides and axes")
+    with (folder / "plan.csv").open(encoding="utf-8", newline="") as file:
+        runs = [row.get("id") or "" for row in csv.DictReader(file)]
+    shlex.split(command)  # ValueError: it has half a quotation
+    if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run in runs):
+        raise ValueError("plan.csv does not name runs")
+    return Sweep(folder, command, overrides, axes, list(dict.fromkeys(runs)))
+
+
+def _words(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def drawn_by(sweep: Sweep, config_dir: str | None = None) -> list[str]:
+    """Return the names of the experiments that a sweep of an experiment draws, besides that of its own runs."""
+    for name in _experiments(sweep)[:1]:
+        try:
+            return drawn_names(name, config_dir)
+        except UserError as error:  # it has gone since
+            print(error, file=sys.stderr)
+    return []
+
+
+def experiments_of(
+    sweep: Sweep, loaded: Runs, names: Sequence[str] = (), *, config_dir: str | None = None
+) -> list[Experiment]:
+    """Return what a sweep draws of its runs, `loaded`: itself; or the experiments that its own one names.
+
+    The errors are those of `load_experiment`.
+    """
+    chosen = _experiments(sweep)
+    if len(chosen) != 1 or [*names] in ([], chosen):
+        return [_itself(sweep, loaded, *chosen)]
+    own = _OF_SEVERAL if len(names) > 1 else ("experiment",)
+    overrides = [part for part in sweep.overrides if part.partition("=")[0] not in own]
+    experiments = [load_experiment(name, overrides, config_dir=config_dir) for name in names]
+    return [replace(one, files=[*one.files, sweep.folder.absolute() / one.name]) for one in experiments]
+
+
+def _experiments(sweep: Sweep) -> list[str]:
+    return [part.removeprefix("experiment=") for part in sweep.overrides if part.startswith("experiment=")]
+
+
+def _itself(sweep: Sweep, loaded: Runs, *chosen: str) -> Experiment:
+    configs = [loaded.configs[run] for run in sweep.runs if run in loaded.configs]
+    files = [sweep.folder.absolute() / "figure"]
+    if len(chosen) == 1:
+        files.insert(0, published(chosen[0], [part for part in sweep.overrides if not part.startswith("experiment=")]))
+    words = sweep.command.split()[:1] and shlex.split(sweep.command)
+    return Experiment(
+        name=chosen[0] if len(chosen) == 1 else f"sweep {sweep.folder.name}",
+        arms=arms_of(configs, sweep.axes),
+        axes=sweep.axes,
+        seeds={config.seed for config in configs},
+        runs=sweep.runs,
+        command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
+        selection=[word for word in words if "=" in word and not word.startswith("-")],
+        files=files,
+    )
+
+
+def draw_sweep(
+    sweep: Sweep, loaded: Runs, names: Sequence[str] = (), options: Options | None = None, *, data: bool = False,
+    config_dir: str | None = None,
+) -> None:  # fmt: skip
+    """Draw what a sweep draws (`studies_of`), and write the table of its runs into its folder."""
+    from analysis.figures import draw  # not above: seaborn takes a second
+
+    studies = studies_of(sweep, loaded, names, options, config_dir=config_dir)
+    for study in studies:
+        draw(study, data=data)
+    metric = studies[0].metric
+    table = final_table(loaded.runs, metric)
+    stem = f"table{'' if metric == ACCURACY else f'-{metric.column}'}"
+    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, metric).encode())
+    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, metric)}\n".encode())
+
+
+def studies_of(
+    sweep: Sweep, loaded: Runs, names: Sequence[str] = (), options: Options | None = None, *,
+    config_dir: str | None = None,
+) -> list[Study]:  # fmt: skip
+    """Return what a sweep draws of its runs, `loaded`; of several figures one without runs is named and left out.
+
+    The errors are those of `load_experiment` and `gather`.
+    """
+    studies, experiments = [], experiments_of(sweep, loaded, names, config_dir=config_dir)
+    for experiment in experiments:
+        try:
+            studies.append(gather(experiment, loaded, options))
+        except RunFailed as error:
+            if len(experiments) == 1:
+                raise
+            print(error, file=sys.stderr)
+    if not studies:
+        raise RunFailed(f"sweep {sweep.folder.name}: no figure was drawn")
+    return studies
