@@ -67,7 +67,10 @@ def labels(arms: Sequence[Arm], swept: Sequence[str] = (), *, off: Sequence[str]
 
 def _label(arm: Arm, keys: Sequence[str]) -> str:
     names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in keys}
-    parts = [f"{names[key]}={arm.form[key]}" for key in keys if key in arm.form]
+    shown = {
+        key: f"{value:g}" if isinstance(value := arm.form[key], float) else value for key in keys if key in arm.form
+    }
+    parts = [f"{names[key]}={value}" for key, value in shown.items()]
     return ", ".join([MODEL_LABELS.get(arm.model, arm.model), *parts])
 
 

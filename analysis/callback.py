@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from weightnet.errors import RunFailed
-from weightnet.sweep.mistakes import plainly
+from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.mistakes import explain, plainly
 
 
 class DrawFigures(Callback):
@@ -20,15 +22,16 @@ class DrawFigures(Callback):
         self.names = names
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Draw; nothing after a dry run. Where nothing has finished, say so, which is no failure of its own."""
-        if config.hydra.sweeper.get("dry_run"):
+        """Draw; nothing after a dry run. What cannot be drawn is said in a line; the exit status stays the sweep's."""
+        folder = Path(config.hydra.sweep.dir)
+        if config.hydra.sweeper.get("dry_run") or not (folder / "plan.csv").exists():  # it could not even begin
             return
-        from analysis.load import load_runs  # not above: pandas and seaborn take seconds
-        from analysis.sweeps import draw_sweep, read_sweep
-
         with plainly():
-            sweep = read_sweep(Path(config.hydra.sweep.dir))
+            from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
+            from analysis.sweeps import draw_sweep, read_sweep
+
             try:
-                draw_sweep(sweep, load_runs(config.outputs, sweep.runs), self.names)
-            except RunFailed as error:
-                print(error, file=sys.stderr)
+                sweep = read_sweep(folder)
+                draw_sweep(sweep, report_skipped(load_runs(config.outputs, sweep.runs)), self.names)
+            except (UserError, RunFailed, HydraException, OmegaConfBaseException, OSError) as error:
+                print(f"no picture: {explain(error)}", file=sys.stderr)

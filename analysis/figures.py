@@ -1,6 +1,7 @@
 """The figures of a study, as PNG and SVG."""
 
 import io
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from analysis import plots
 from analysis.arms import MODEL_LABELS
 from analysis.heat_maps import heat_maps
 from analysis.metrics import Metric
-from analysis.panels import after, labelled, one_below_another, share_legend, side_by_side, title
+from analysis.panels import after, entitle, labelled, one_below_another, share_legend, side_by_side, title
 from analysis.stats import FEWEST, interval_name
 from analysis.study import Study, has_seeds
 from analysis.tables import final_table, to_text
@@ -70,7 +71,8 @@ def _curves(study: Study, epochs: pd.DataFrame) -> Drawn:
 
 def _feedback(study: Study, epochs: pd.DataFrame) -> Drawn:
     """Return the length of the feedback vector, and of its change in an epoch, against the epoch."""
-    lengths = [Metric("me_norm", "|me|"), Metric("me_change", "|me - me an epoch before|")]
+    possible = (0.0, math.inf)
+    lengths = [Metric("me_norm", "|me|", bounds=possible), Metric("me_change", "|me - me before|", bounds=possible)]
     figure, summary = _against_epoch(study, epochs, lengths, 6.4)
     title(figure, epochs.assign(label=epochs["arm"]), "the feedback vector")
     return figure, summary
@@ -104,7 +106,9 @@ def _show_few(
     for label, points in few.dropna(subset=x).groupby("label"):
         ax.plot(points[x], points[metric.column], "_", color=colours[str(label)], markersize=7, alpha=0.8)
     ends = [*summary["low"], *summary["high"]]
-    ax.set_ylim(plots.limits([*summary["mean"], *few[metric.column]], ends, metric.bounds))
+    shown = plots.limits([*summary["mean"], *few[metric.column]], ends, metric.bounds)
+    ax.set_ylim(shown)
+    plots.say_cut(ax, ends, shown)
     ax.set_ylabel(metric.axis)
 
 
@@ -128,14 +132,17 @@ def _against(study: Study, done: pd.DataFrame) -> Drawn:
 
 def _final(study: Study, done: pd.DataFrame) -> Drawn:
     """Return the metric after the last epoch: every seed, mean and interval, a row an arm, a panel a data set."""
-    data, colours = labelled(study, done)
+    data, colours = labelled(study, done, distinct=False)
     metric, sets = study.metric, {str(key): own for key, own in data.groupby("dataset.name", sort=False)}
     figure, panels = one_below_another({dataset: own["label"].nunique() for dataset, own in sets.items()})
     for dataset, ax in panels.items():
         own = sets[dataset]
         summary = metric.summary(own, ["label"])
         plots.seed_points(own, summary, x=metric.column, y="label", colours=colours, ax=ax)
-        ax.set_xlim(plots.limits(list(own[metric.column]), [*summary["low"], *summary["high"]], metric.bounds))
+        ends = [*summary["low"], *summary["high"]]
+        shown = plots.limits(list(own[metric.column]), ends, metric.bounds)
+        ax.set_xlim(shown)
+        plots.say_cut(ax, ends, shown)
         ax.set_xlabel(metric.axis)
     title(figure, data, after(metric.label, done), every=True)
     return figure, data[["dataset.name", "label", "seed", metric.column, "run"]]
@@ -151,15 +158,14 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
     figure, panels = one_below_another(dict(shown["dataset"].value_counts(sort=False)))
     for dataset, ax in panels.items():
         own = shown[shown["dataset"] == dataset]
-        colours = plots.palette(dict(zip(own["label"], own["colour"], strict=True)))
+        colours = plots.model_colours(dict(zip(own["label"], own["colour"], strict=True)))
         plots.differences(own, y="label", margin=metric.margin, colours=colours, ax=ax)
-        ax.set_xlim(plots.limits([0, *own["difference"]], [*own["low"], *own["high"]]))
+        ax.set_xlim(plots.limits([0, *own["difference"], *own["low"], *own["high"]], []))
         grey = f"; grey: the margin of {metric.margin:g}" if metric.margin else ""
         ax.set_xlabel(f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{grey}")
     reference = MODEL_LABELS.get(study.reference, study.reference)
     name = interval_name(list(table["n"]))
-    what = f"{metric.label} minus that of '{reference}', paired by seed, 95% {name}"
-    figure.suptitle(what, fontsize="medium", wrap=True)
+    entitle(figure, table["dataset"], f"{metric.label} minus that of '{reference}', paired by seed, 95% {name}")
     return figure, shown.drop(columns="colour")
 
 

@@ -32,7 +32,9 @@ def heat_maps(study: Study, done: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     summary = summary.assign(spread=(summary["mean"] - centre) / unit, text=summary["mean"].map(metric.text))
     figure, most = _panels(summary.dropna(subset=[x, y], how="all"), x, y)
     bar = figure.colorbar(ScalarMappable(Normalize(-most, most), plots.DIVERGING), ax=figure.axes, aspect=30)
-    bar.set_label("\n".join(f"{name(key)}: {scale[2]}" if len(sets) > 1 else scale[2] for key, scale in scales.items()))
+    bar.set_label("units from the reference")
+    words = [f"{name(key)}: {scale[2]}" if len(sets) > 1 else scale[2] for key, scale in scales.items()]
+    figure.supxlabel("\n".join(words), fontsize="small")
     title(figure, data, f"{after(metric.label, done)} over {x} and {y}", by=["label", x, y], intervals=False)
     return figure, summary.drop(columns="text")
 
@@ -65,7 +67,7 @@ def _scale(summary: pd.DataFrame, data: pd.DataFrame, by: list[str], metric: Met
     the cells, or, where there are no seeds, that of the cells.
     """
     reference = summary[summary["model.name"] == "baseline"]
-    whose = f"'{MODEL_LABELS['baseline']}'" if len(reference) else "all cells"
+    whose = f"mean of '{MODEL_LABELS['baseline']}'" if len(reference) else "mean of all cells"
     centre = float((reference if len(reference) else summary)["mean"].mean())
     cells = data.groupby(by, dropna=False)[metric.column].agg(["var", "count"]).query("count > 1")
     unit, what = (
@@ -77,8 +79,5 @@ def _scale(summary: pd.DataFrame, data: pd.DataFrame, by: list[str], metric: Met
     return (
         centre,
         unit,
-        (
-            f"distance from the mean of {whose}, {metric.text(centre)},\n"
-            f"in standard deviations {what}, {metric.text(unit)}{metric.unit}"
-        ),
+        f"reference: {whose}, {metric.text(centre)}; unit: standard deviation {what}, {metric.text(unit)}",
     )

@@ -17,7 +17,9 @@ class Metric:
     column: str
     label: str
     percent: bool = False
-    """It is a percentage: differences are in points, and the possible ends at 0 and 100."""
+    """It is a percentage: differences are in points."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """What is possible."""
     direction: int = 0
     """1: more is better; -1: less is; 0: nobody says."""
     margin: float | None = None
@@ -32,11 +34,6 @@ class Metric:
     def unit(self) -> str:
         """What comes after a difference."""
         return " points" if self.percent else ""
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """What is possible."""
-        return (0.0, 100.0) if self.percent else (-math.inf, math.inf)
 
     def with_margin(self, margin: float | None) -> "Metric":
         """Return the metric with another margin; None: its own."""
@@ -61,12 +58,12 @@ class Metric:
         return f"{value:.2f}" if self.percent else f"{value:.4g}"
 
 
-ACCURACY = Metric("accuracy", "test accuracy", percent=True, direction=1, margin=MARGIN)
+ACCURACY = Metric("accuracy", "test accuracy", percent=True, bounds=(0, 100), direction=1, margin=MARGIN)
 _BUILT_IN = {
     "accuracy": ACCURACY,
     "test_accuracy": ACCURACY,
-    "test_loss": Metric("test_loss", "test loss", direction=-1),
-    "train_loss": Metric("train_loss", "training loss", direction=-1),
+    "test_loss": Metric("test_loss", "test loss", bounds=(0, math.inf), direction=-1),
+    "train_loss": Metric("train_loss", "training loss", bounds=(0, math.inf), direction=-1),
 }
 
 

@@ -19,12 +19,12 @@ MOST_IN_LEGEND = 6  # more lines have their legend beside them
 
 
 def labelled(
-    study: Study, rows: pd.DataFrame, *, axes: Sequence[str] = (), counted: bool = True
+    study: Study, rows: pd.DataFrame, *, axes: Sequence[str] = (), counted: bool = True, distinct: bool = True
 ) -> tuple[pd.DataFrame, dict[str, plots.Colour]]:
-    """Return the rows with the `label` of their arm, and a colour for each label; `counted`: with n in the label.
+    """Return the rows with the `label` of their arm, and a colour for each label.
 
-    The data set and the keys that are `axes` are not in the label. Those keys are columns, NaN for an arm that does not
-    have them.
+    The label has neither the data set nor the keys that are `axes`; `counted`: it has n. Those keys are columns, NaN
+    where an arm does not have them. `distinct`: no two labels have the same colour, though they be of one model.
     """
     arms = {key: arm for key, arm in study.experiment.arms.items() if key in set(rows["arm"])}
     of_arm = study.experiment.labels(axes)
@@ -36,7 +36,9 @@ def labelled(
         colours.setdefault(of_arm[key], arm.colour)
     values = {axis: pd.to_numeric(rows["arm"].map({key: arm.values.get(axis) for key, arm in arms.items()}))
               for axis in axes}  # fmt: skip
-    return rows.assign(label=rows["arm"].map(of_arm), **values), plots.palette(colours)
+    return rows.assign(label=rows["arm"].map(of_arm), **values), (plots.palette if distinct else plots.model_colours)(
+        colours
+    )
 
 
 def _span(counts: pd.Series) -> str:
@@ -95,9 +97,14 @@ def title(
     most = int(counts.max())
     how = ["every seed"] * (every or (intervals and most == FEWEST - 1))
     how += ["mean and 95% t-interval" if intervals and most >= FEWEST else "mean"] * (most > 1)
-    datasets = ", ".join(map(name, rows["dataset.name"].unique()))
-    text = ", ".join([f"{datasets}: {what}", *how, f"n = {_span(counts)} seed{'s' if most > 1 else ''}"])
-    figure.suptitle(textwrap.fill(text, int(10 * figure.get_figwidth())), fontsize="medium")
+    seeds = f"n = {_span(counts)} seed{'' if most == 1 else 's'}".replace(" ", "\u00a0")  # on one line
+    entitle(figure, rows["dataset.name"], ", ".join([what, *how, seeds]))
+
+
+def entitle(figure: Figure, datasets: pd.Series, what: str) -> None:
+    """Put data sets, and what is shown of them, above a figure."""
+    text = f"{', '.join(map(name, datasets.unique()))}: {what}"
+    figure.suptitle(textwrap.fill(text, int(12 * figure.get_figwidth())), fontsize="medium")
 
 
 def after(metric: str, rows: pd.DataFrame) -> str:

@@ -29,6 +29,11 @@ DIVERGING = "RdBu"
 MOST_TICKS = 10  # swept values, each with a tick of its own
 
 
+def model_colours(labels: Mapping[str, str]) -> dict[str, Colour]:
+    """Return the colour of each label's model: for rows, which need not be told apart by colours."""
+    return {label: colour for label, model in labels.items() for colour in palette({label: model}).values()}
+
+
 def palette(labels: Mapping[str, str]) -> dict[str, Colour]:
     """Return a colour for each label; `labels` maps it to a key of `COLOURS`, whose colour goes to its first label."""
     unused: dict[str, Colour | None] = {**COLOURS}
@@ -95,28 +100,35 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
         ax.xaxis.set_major_locator(FixedLocator(list(values)))
         ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.margins(x=0.08)
     ax.grid(True, alpha=0.4)
     ax.legend(title=None, loc="best")
     return ax
 
 
 def limits(
-    points: Sequence[float], bars: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
+    points: Sequence[float], ends: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> tuple[float, float] | None:
-    """Return the ends of an axis: it shows all points, and of the ends of intervals (`bars`) what lets them be seen.
+    """Return the limits of an axis that shows all points and, unless they would squash these, all `ends` of intervals.
 
-    Where intervals are more than three times as wide as the range of the points, the axis cuts them. None: no point.
+    Intervals that are more than three times as wide as the range of the points are cut. None: there is no point.
     """
-    finite, ends = np.asarray(points, float), np.asarray(bars, float)
-    finite, ends = finite[np.isfinite(finite)], ends[np.isfinite(ends)]
-    if not len(finite):
+    finite, beyond = ([value for value in values if math.isfinite(value)] for values in (points, ends))
+    if not finite:
         return None
-    least, most = float(finite.min()), float(finite.max())
-    low, high = min([least, *ends]), max([most, *ends])
+    least, most = min(finite), max(finite)
+    low, high = min([least, *beyond]), max([most, *beyond])
     if most > least and high - low > 3 * (most - least):
         low, high = max(low, 2 * least - most), min(high, 2 * most - least)
     margin = 0.05 * (high - low) or max(0.01 * abs(high), 1e-9)
     return max(low - margin, bounds[0]), min(high + margin, bounds[1])
+
+
+def say_cut(ax: Axes, ends: Sequence[float], shown: tuple[float, float] | None) -> None:
+    """Say in a panel that there is more of an interval than it shows."""
+    if shown and any(end < shown[0] or end > shown[1] for end in ends):
+        ax.annotate("intervals go on outside", (0.99, 0.99), xycoords="axes fraction", ha="right", va="top",
+                    fontsize="x-small", color="0.3")  # fmt: skip
 
 
 def seed_points(

@@ -37,7 +37,10 @@ def write_report(studies: Sequence[Study], path: Path | None = None) -> Path:
     path = path or first.outputs / f"report-{file_name(words)}.html"
     text = files("analysis").joinpath("report.html").read_text(encoding="utf-8")
     template = Template(text, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = template.render(sections=map(_section, studies), names=", ".join(names), metric=first.metric)
+    metric = first.metric
+    heading = "Accuracy" if metric.column == ACCURACY.column else metric.label
+    sections = map(_section, studies)
+    page = template.render(sections=sections, names=", ".join(names), metric=metric, heading=heading)
     write_whole(path, page.encode())
     return path
 
@@ -77,7 +80,7 @@ def _section(study: Study) -> dict[str, Any]:
 def sentence(row: pd.Series, metric: Metric = ACCURACY) -> str:
     """Return the verdict of a row of `analysis.tables.difference_table`, made of this metric, in words."""
     difference, low, high, n = (row[key] for key in ("difference", "low", "high", "n"))
-    reference, what = f"'{row['reference']}'", "" if metric == ACCURACY else f"{metric.label} "
+    reference, what = f"'{row['reference']}'", "" if metric.column == ACCURACY.column else f"{metric.label} "
     more = f" (needs about {row['seeds']:.0f} more seeds)" if pd.notna(row["seeds"]) else ""
     words = {
         "equivalent": f"equivalent to {reference} within {metric.margin or 0:g}{metric.unit}",

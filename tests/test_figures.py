@@ -8,10 +8,10 @@ from conftest import expand
 from test_load import write_run
 
 from analysis import figures
-from analysis.experiments import experiment_names, load_experiment
+from analysis.experiments import asked_for, experiment_names, load_experiment
 from analysis.load import load_runs, report_skipped
 from analysis.plots import COLOURS
-from analysis.study import gather
+from analysis.study import Options, gather
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
 from weightnet.identity import arm
@@ -20,7 +20,8 @@ MakeConfig = Callable[..., Config]
 
 
 def draw(name: str, *overrides: str, outputs: Path, data: bool = False, **options: Any) -> Path:
-    return figures.draw(gather(name, overrides, loaded=load_runs(outputs), **options), data=data)
+    study = gather(load_experiment(name, overrides), load_runs(outputs), Options(**options))
+    return figures.draw(study, data=data)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_every_published_figure_is_an_experiment() -> None:
 
 
 def test_only_the_experiments_own_runs_are_taken(outputs: Path) -> None:
-    chosen = gather("fig1", loaded=load_runs(outputs)).runs
+    chosen = gather(load_experiment("fig1"), load_runs(outputs)).runs
     assert sorted(zip(chosen["model.name"], chosen["seed"], strict=True)) == [
         (model, seed) for model in ("baseline", "pool") for seed in (1, 2, 3)
     ]
@@ -52,8 +53,8 @@ def test_only_the_experiments_own_runs_are_taken(outputs: Path) -> None:
 
 def test_seeds_can_be_restricted(outputs: Path) -> None:
     loaded = load_runs(outputs)
-    assert len(gather("fig1", loaded=loaded, every_seed=False).runs) == 2
-    assert len(gather("fig1", ["seed=2,3"], loaded=loaded).runs) == 4
+    assert len(gather(asked_for(["experiment=fig1"]), loaded).runs) == 2
+    assert len(gather(load_experiment("fig1", ["seed=2,3"]), loaded).runs) == 4
 
 
 def test_labels_say_in_what_arms_differ() -> None:
