@@ -13,59 +13,47 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis import tables
-from analysis.experiments import asked_for, experiment_names, load_experiment
-from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
+from analysis.experiments import asked_for, experiment_names, load_drawn, load_experiment
+from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import ACCURACY, find_metric
 from analysis.status import show
 from analysis.study import Options, Study, gather
-from analysis.sweeps import Sweep, draw_sweep, drawn_by, last_sweep, studies_of
+from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of
 from analysis.tables import final_table
 from weightnet.errors import RunFailed, UserError
 from weightnet.sweep.mistakes import explain, plainly
 
 
-def _studies(options: argparse.Namespace) -> list[Study]:
-    """Gather the experiments that are named; else the runs that overrides ask for; else the last sweep."""
-    names, overrides = _words(options)
-    if not names and not overrides:
-        sweep, loaded = _last_sweep(options)
-        return studies_of(sweep, loaded, drawn_by(sweep, options.config_dir), _options(options),
-                          config_dir=options.config_dir)  # fmt: skip
-    if names:
-        loaded = report_skipped(load_runs(options.outputs))
-        experiments = [load_experiment(name, overrides, config_dir=options.config_dir) for name in names]
-    else:
-        experiments = [asked_for(overrides, config_dir=options.config_dir)]
-        loaded = report_skipped(load_runs(options.outputs, experiments[0].runs))
-    return [gather(experiment, loaded, _options(options)) for experiment in experiments]
-
-
-def _words(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Return the names and the overrides of a command line.
-
-    UserError: an option is impossible, or there is no such experiment.
-    """
+def _sweep(options: argparse.Namespace) -> Sweep | None:
+    """Return the last sweep where nothing else is asked for; UserError: an option is impossible."""
     if options.margin is not None and not options.margin > 0:
         raise UserError(f"--margin={options.margin:g}: must be greater than 0")
+    return None if options.names else last_sweep(Path(options.outputs))
+
+
+def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
+    """Gather the experiments that are named; else the runs that overrides ask for; else the sweep."""
     names = [word for word in options.names if "=" not in word]
-    return names, [word for word in options.names if "=" in word]
-
-
-def _options(options: argparse.Namespace) -> Options:
+    overrides = [word for word in options.names if "=" in word]
     given: dict[str, Any] = {key.name: getattr(options, key.name, None) for key in fields(Options)}
-    return Options(**given)
-
-
-def _last_sweep(options: argparse.Namespace) -> tuple[Sweep, Runs]:
-    """Return the last sweep and its runs; where there is none, say what else may be looked at."""
-    if sweep := last_sweep(Path(options.outputs)):
-        return sweep, report_skipped(load_runs(options.outputs, sweep.runs))
+    shown, config_dir = Options(**given), options.config_dir
+    if names:
+        experiment_names(config_dir, asked=names)  # says which are broken
+        loaded = report_skipped(load_runs(options.outputs))
+        drawn = [one for name in names for one in load_drawn(name, overrides, config_dir=config_dir)]
+        return [gather(experiment, loaded, shown) for experiment in drawn]
+    if overrides:
+        experiment = asked_for(overrides, config_dir=config_dir)
+        return [gather(experiment, report_skipped(load_runs(options.outputs, experiment.runs)), shown)]
+    if sweep:
+        loaded = report_skipped(load_runs(options.outputs, sweep.runs))
+        return studies_of(sweep, loaded, options=shown, config_dir=config_dir)
     if options.reference:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
     arms = set(load_runs(options.outputs).runs["arm"])
-    names = [name for name in experiment_names(options.config_dir) if arms & _arms(name, options.config_dir)]
-    known = f"experiments that have runs: {', '.join(names)}" if names else "and no experiment has runs"
-    raise RunFailed(f"no sweep in {options.outputs}/sweeps to look at; {known}")
+    there = [name for name in experiment_names(config_dir) if arms & _arms(name, config_dir)]
+    known = f"experiments that have runs: {', '.join(there)}" if there else "no experiment has runs either"
+    raise RunFailed(f"no sweep in {options.outputs}/sweeps; {known}")
 
 
 def _arms(name: str, config_dir: str | None) -> set[str]:
@@ -79,47 +67,42 @@ def _arms(name: str, config_dir: str | None) -> set[str]:
 def _figures(options: argparse.Namespace) -> None:
     from analysis.figures import draw  # not above: seaborn takes a second
 
-    if any(_words(options)):
-        for study in _studies(options):
-            draw(study, data=options.data)
+    sweep = _sweep(options)
+    studies = _studies(options, sweep)
+    if sweep:
+        draw_sweep(sweep, studies, data=options.data)
     else:
-        sweep, loaded = _last_sweep(options)
-        names = drawn_by(sweep, options.config_dir)
-        draw_sweep(sweep, loaded, names, _options(options), data=options.data, config_dir=options.config_dir)
+        for study in studies:
+            draw(study, data=options.data)
 
 
 def _table(options: argparse.Namespace) -> None:
-    metric = ACCURACY
-    if not any(_words(options)) and not options.reference and not last_sweep(Path(options.outputs)):
+    sweep = _sweep(options)
+    if not (options.names or sweep or options.reference):
         loaded = report_skipped(load_runs(options.outputs))
         report_stale(loaded.runs, "table")
-        if not options.mixed:
-            refuse_mixture(loaded.runs[loaded.runs["status"] == "done"])
-        if len(loaded.runs):
-            metric = find_metric(options.metric, loaded.runs, loaded.own)
-        table = final_table(loaded.runs, metric)
+        runs, metric = loaded.runs, find_metric(options.metric, loaded.runs, loaded.own)
     else:
-        studies = _studies(options)
-        metric = studies[0].metric
-        if options.reference:
-            if len(studies) > 1:
-                raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
-            assert studies[0].differences is not None
-            table = studies[0].differences
-        else:
-            runs = pd.concat([study.runs for study in studies]).drop_duplicates("run")
-            if not options.mixed:
-                refuse_mixture(runs[runs["status"] == "done"])
-            table = final_table(runs, metric)
+        studies = _studies(options, sweep)
+        runs, metric = pd.concat([study.runs for study in studies]).drop_duplicates("run"), studies[0].metric
+    if options.reference:
+        if len(studies) > 1:
+            raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
+        table = studies[0].differences
+        assert table is not None
+    else:
+        if not options.mixed:
+            refuse_mixture(runs[runs["status"] == "done"])
+        table = final_table(runs, metric)
     print(FORMATS[options.format](table, metric).rstrip("\n"))
 
 
 def _report(options: argparse.Namespace) -> None:
     from analysis.report import write_report
 
-    sweep = None if any(_words(options)) else _last_sweep(options)[0]
-    path = sweep.folder / "report.html" if sweep else None
-    print(f"report: {write_report(_studies(options), path)}")
+    sweep = _sweep(options)
+    path = write_report(_studies(options, sweep), sweep.folder / "report.html" if sweep else None)
+    print(f"report: {path}")
 
 
 FORMATS = {None: tables.to_text, "csv": tables.to_csv, "markdown": tables.to_markdown, "latex": tables.to_latex}

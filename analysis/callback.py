@@ -28,10 +28,11 @@ class DrawFigures(Callback):
             return
         with plainly():
             from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
-            from analysis.sweeps import draw_sweep, read_sweep
+            from analysis.sweeps import draw_sweep, read_sweep, studies_of
 
             try:
                 sweep = read_sweep(folder)
-                draw_sweep(sweep, report_skipped(load_runs(config.outputs, sweep.runs)), self.names)
+                loaded = report_skipped(load_runs(config.outputs, sweep.runs))
+                draw_sweep(sweep, studies_of(sweep, loaded, self.names))
             except (UserError, RunFailed, HydraException, OmegaConfBaseException, OSError) as error:
                 print(f"no picture: {explain(error)}", file=sys.stderr)

@@ -56,25 +56,29 @@ class Experiment:
         return dict(zip(self.arms, told, strict=True))
 
 
-def experiment_names(config_dir: str | None = None) -> list[str]:
-    """Return the experiments that Hydra finds and that are one figure; name on stderr those that are broken."""
+def experiment_names(config_dir: str | None = None, *, asked: Sequence[str] = ()) -> list[str]:
+    """Return the experiments that Hydra finds and that are one figure; name on stderr those that are broken.
+
+    Of those that were asked for, whoever loads them says what is wrong.
+    """
     names = []
     with config_loader(config_dir) as loader:
         for name in loader.get_group_options("experiment"):
             try:
                 names += [name] * (_drawn(loader, name) in ([], [name]))
             except UserError as error:
-                print(error, file=sys.stderr)
+                if name not in asked:
+                    print(error, file=sys.stderr)
     return names
 
 
 def drawn_names(name: str, config_dir: str | None = None) -> list[str]:
-    """Return the experiments whose figures this one draws (`hydra.callbacks.figures.names`); none: its own.
+    """Return the experiments whose figures this one draws: its own, or those of `hydra.callbacks.figures.names`.
 
     UserError: there is no such experiment, or it is broken.
     """
     with config_loader(config_dir) as loader:
-        return _drawn(loader, name)
+        return _drawn(loader, name) or [name]
 
 
 def _drawn(loader: ConfigLoader, name: str) -> list[str]:
@@ -113,6 +117,19 @@ def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str
         selection=[name, *overrides],
         files=[published(name, overrides)],
     )
+
+
+def load_drawn(
+    name: str, overrides: Sequence[str] = (), *, names: Sequence[str] | None = None, config_dir: str | None = None
+) -> list[Experiment]:
+    """Return the experiments that this one draws, which are `names` where they are known, with these overrides.
+
+    Of several, each keeps its own data set and models. The errors are those of `load_experiment`.
+    """
+    names = names or drawn_names(name, config_dir)
+    own = ("dataset", "model") if len(names) > 1 else ()
+    kept = [part for part in overrides if part.partition("=")[0] not in own]
+    return [load_experiment(drawn, kept, config_dir=config_dir) for drawn in names]
 
 
 def published(name: str, overrides: Sequence[str]) -> Path:

@@ -54,7 +54,7 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     drawn = {"": shape(study, done if axes else study.epochs)}
     if len(done) and has_seeds(done):
         drawn["-final"] = _final(study, done)
-    if not axes and len(measured := study.epochs.dropna(subset="me_norm")):
+    if not axes and study.metric.column == "accuracy" and len(measured := study.epochs.dropna(subset="me_norm")):
         drawn["-feedback"] = _feedback(study, measured)
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"

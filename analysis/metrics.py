@@ -55,7 +55,7 @@ class Metric:
 
     def text(self, value: float) -> str:
         """Return the value as tables and figures show it."""
-        return f"{value:.2f}" if self.percent else f"{value:.4g}"
+        return f"{value:.2f}" if self.percent else f"{value:#.4g}"
 
 
 ACCURACY = Metric("accuracy", "test accuracy", percent=True, bounds=(0, 100), direction=1, margin=MARGIN)

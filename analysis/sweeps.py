@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from analysis.experiments import Experiment, arms_of, drawn_names, load_experiment, published
+import pandas as pd
+
+from analysis.experiments import Experiment, arms_of, drawn_names, load_drawn, published
 from analysis.load import Runs
 from analysis.metrics import ACCURACY
 from analysis.study import Options, Study, gather
 from analysis.tables import final_table, to_csv, to_markdown
-from weightnet.errors import RunFailed, UserError
+from weightnet.errors import RunFailed
 from weightnet.runs.folder import write_whole
-
-_OF_SEVERAL = ("experiment", "dataset", "model")  # of several figures, each keeps its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,73 +67,41 @@ def _words(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
-def drawn_by(sweep: Sweep, config_dir: str | None = None) -> list[str]:
-    """Return the names of the experiments that a sweep of an experiment draws, besides that of its own runs."""
-    for name in _experiments(sweep)[:1]:
-        try:
-            return drawn_names(name, config_dir)
-        except UserError as error:  # it has gone since
-            print(error, file=sys.stderr)
-    return []
-
-
 def experiments_of(
-    sweep: Sweep, loaded: Runs, names: Sequence[str] = (), *, config_dir: str | None = None
+    sweep: Sweep, loaded: Runs, names: Sequence[str] | None = None, *, config_dir: str | None = None
 ) -> list[Experiment]:
-    """Return what a sweep draws of its runs, `loaded`: itself; or the experiments that its own one names.
+    """Return what a sweep draws of its runs, `loaded`: itself; or the experiments that its own one draws.
 
-    The errors are those of `load_experiment`.
+    These are `names`, where they are known. The errors are those of `load_experiment`.
     """
-    chosen = _experiments(sweep)
-    if len(chosen) != 1 or [*names] in ([], chosen):
-        return [_itself(sweep, loaded, *chosen)]
-    own = _OF_SEVERAL if len(names) > 1 else ("experiment",)
-    overrides = [part for part in sweep.overrides if part.partition("=")[0] not in own]
-    experiments = [load_experiment(name, overrides, config_dir=config_dir) for name in names]
-    return [replace(one, files=[*one.files, sweep.folder.absolute() / one.name]) for one in experiments]
+    chosen = [part.removeprefix("experiment=") for part in sweep.overrides if part.startswith("experiment=")]
+    if len(chosen) != 1:
+        return [_itself(sweep, loaded)]
+    names = drawn_names(chosen[0], config_dir) if names is None else [*names] or chosen
+    overrides = [part for part in sweep.overrides if not part.startswith("experiment=")]
+    if names == chosen:
+        return [_itself(sweep, loaded, name=chosen[0], files=[published(chosen[0], overrides)])]
+    drawn = load_drawn(chosen[0], overrides, names=names, config_dir=config_dir)
+    return [replace(one, files=[*one.files, sweep.folder.absolute() / one.name]) for one in drawn]
 
 
-def _experiments(sweep: Sweep) -> list[str]:
-    return [part.removeprefix("experiment=") for part in sweep.overrides if part.startswith("experiment=")]
-
-
-def _itself(sweep: Sweep, loaded: Runs, *chosen: str) -> Experiment:
+def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = ()) -> Experiment:
     configs = [loaded.configs[run] for run in sweep.runs if run in loaded.configs]
-    files = [sweep.folder.absolute() / "figure"]
-    if len(chosen) == 1:
-        files.insert(0, published(chosen[0], [part for part in sweep.overrides if not part.startswith("experiment=")]))
-    words = sweep.command.split()[:1] and shlex.split(sweep.command)
+    words = shlex.split(sweep.command)
     return Experiment(
-        name=chosen[0] if len(chosen) == 1 else f"sweep {sweep.folder.name}",
+        name=name or f"sweep {sweep.folder.name}",
         arms=arms_of(configs, sweep.axes),
         axes=sweep.axes,
         seeds={config.seed for config in configs},
         runs=sweep.runs,
         command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
         selection=[word for word in words if "=" in word and not word.startswith("-")],
-        files=files,
+        files=[*files, sweep.folder.absolute() / "figure"],
     )
 
 
-def draw_sweep(
-    sweep: Sweep, loaded: Runs, names: Sequence[str] = (), options: Options | None = None, *, data: bool = False,
-    config_dir: str | None = None,
-) -> None:  # fmt: skip
-    """Draw what a sweep draws (`studies_of`), and write the table of its runs into its folder."""
-    from analysis.figures import draw  # not above: seaborn takes a second
-
-    studies = studies_of(sweep, loaded, names, options, config_dir=config_dir)
-    for study in studies:
-        draw(study, data=data)
-    metric = studies[0].metric
-    table = final_table(loaded.runs, metric)
-    stem = f"table{'' if metric == ACCURACY else f'-{metric.column}'}"
-    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, metric).encode())
-    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, metric)}\n".encode())
-
-
 def studies_of(
-    sweep: Sweep, loaded: Runs, names: Sequence[str] = (), options: Options | None = None, *,
+    sweep: Sweep, loaded: Runs, names: Sequence[str] | None = None, options: Options | None = None, *,
     config_dir: str | None = None,
 ) -> list[Study]:  # fmt: skip
     """Return what a sweep draws of its runs, `loaded`; of several figures one without runs is named and left out.
@@ -151,3 +119,16 @@ def studies_of(
     if not studies:
         raise RunFailed(f"sweep {sweep.folder.name}: no figure was drawn")
     return studies
+
+
+def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) -> None:
+    """Draw the studies of a sweep (`studies_of`), and write the table of their runs into its folder."""
+    from analysis.figures import draw  # not above: seaborn takes a second
+
+    for study in studies:
+        draw(study, data=data)
+    metric = studies[0].metric
+    table = final_table(pd.concat([study.runs for study in studies]).drop_duplicates("run"), metric)
+    stem = f"table{'' if metric.column == ACCURACY.column else f'-{metric.column}'}"
+    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, metric).encode())
+    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, metric)}\n".encode())

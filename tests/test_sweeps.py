@@ -38,7 +38,7 @@ def test_a_sweep_is_drawn_into_its_own_folder(tmp_path: Path, capsys: pytest.Cap
     folder, configs = write_sweep(tmp_path, "model=baseline,pool", "dataset=digits", "seed=1,2")
     finish(configs)
     sweep = read_sweep(folder)
-    draw_sweep(sweep, load_runs(tmp_path, sweep.runs))
+    draw_sweep(sweep, studies_of(sweep, load_runs(tmp_path, sweep.runs)))
     suffixes = ("", "-final", "-differences")
     figures = {f"figure{suffix}.{kind}" for suffix in suffixes for kind in ("png", "svg")}
     assert {path.name for path in folder.iterdir()} == {*figures, "table.md", "table.csv", "sweep.json", "plan.csv"}
@@ -50,7 +50,7 @@ def test_an_experiments_sweep_is_drawn_once_to_both_places(tmp_path: Path) -> No
     folder, configs = write_sweep(tmp_path, "experiment=fig1", "train.epochs=1")
     finish(configs)
     sweep = read_sweep(folder)
-    draw_sweep(sweep, load_runs(tmp_path, sweep.runs))
+    draw_sweep(sweep, studies_of(sweep, load_runs(tmp_path, sweep.runs)))
     published = tmp_path / "figures" / "fig1-train.epochs=1.png"
     assert published.read_bytes() == (folder / "figure.png").read_bytes()
 
@@ -70,7 +70,7 @@ def test_an_experiment_that_names_others_draws_those(tmp_path: Path, capsys: pyt
     folder, configs = write_sweep(tmp_path, "experiment=paper", "dataset=mnist", "seed=1")
     finish(configs)
     sweep = read_sweep(folder)
-    draw_sweep(sweep, load_runs(tmp_path, sweep.runs), ["fig1", "fig2", "fig3"])
+    draw_sweep(sweep, studies_of(sweep, load_runs(tmp_path, sweep.runs), ["fig1", "fig2", "fig3"]))
     assert sorted(path.name for path in (tmp_path / "figures").glob("*.png")) == ["fig1.png", "fig3.png"]
     assert (folder / "fig3.png").read_bytes() == (tmp_path / "figures" / "fig3.png").read_bytes()
     assert "fig2: no finished or running run" in capsys.readouterr().err
