@@ -96,7 +96,8 @@ def _drawn(loader: ConfigLoader, name: str) -> list[str]:
         names = OmegaConf.select(found.config, "hydra.callbacks.figures.names") or []
         return [str(other) for other in names]
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
-        raise UserError(f"experiment={name} is broken: {' '.join(explain(error).split())}") from None
+        said = str(error) if isinstance(error, yaml.YAMLError) else explain(error)
+        raise UserError(f"experiment={name} is broken: {' '.join(said.split())}") from None
 
 
 def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str | None = None) -> Experiment:

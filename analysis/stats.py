@@ -101,7 +101,7 @@ def interval(differences: Values) -> tuple[float, float]:
     n = len(differences)
     if n < FEWEST:
         return math.nan, math.nan
-    if np.ptp(differences) == 0:
+    if _all_equal(differences):
         low = high = differences[0]
     elif n < BOOTSTRAP_FROM:
         low, high = stats.t.interval(CONFIDENCE, n - 1, loc=differences.mean(), scale=stats.sem(differences))
@@ -109,6 +109,11 @@ def interval(differences: Values) -> tuple[float, float]:
         chance = np.random.default_rng(0)
         low, high = stats.bootstrap((differences,), np.mean, method="BCa", random_state=chance).confidence_interval
     return float(low), float(high)
+
+
+def _all_equal(differences: Values) -> bool:
+    """Tell whether they are equal but for rounding: nothing is to be learnt from that about their spread."""
+    return bool(np.ptp(differences) <= 1e-9 * np.abs(differences).max())
 
 
 def interval_name(n: Sequence[int]) -> str:
@@ -131,7 +136,7 @@ def equivalence(differences: Values, margin: float = MARGIN) -> float:
     """Return the p-value of the two one-sided t-tests (TOST; Schuirmann 1987) that |difference| >= margin."""
     if len(differences) < 2:
         return math.nan
-    if np.ptp(differences) == 0:
+    if _all_equal(differences):
         return 0.0 if abs(differences[0]) < margin else 1.0
     tests = ((margin, "less"), (-margin, "greater"))
     return float(max(stats.ttest_1samp(differences, bound, alternative=side).pvalue for bound, side in tests))
