@@ -164,8 +164,8 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
         grey = f"; grey: the margin of {metric.margin:g}" if metric.margin else ""
         ax.set_xlabel(f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{grey}")
     reference = MODEL_LABELS.get(study.reference, study.reference)
-    name = interval_name(list(table["n"]))
-    entitle(figure, table["dataset"], f"{metric.label} minus that of '{reference}', paired by seed, 95% {name}")
+    intervals = f", 95% {interval_name(list(table['n']))}" if table["low"].notna().any() else ""
+    entitle(figure, table["dataset"], f"{metric.label} minus that of '{reference}', paired by seed{intervals}")
     return figure, shown.drop(columns="colour")
 
 

@@ -1,6 +1,7 @@
 """A metric over two swept numbers, as heat maps on which noise does not look like a finding."""
 
 import math
+import textwrap
 
 import pandas as pd
 from matplotlib.cm import ScalarMappable
@@ -46,7 +47,8 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
     several = shown["dataset.name"].nunique() > 1
     across = min(shown["label"].nunique(), 4)
     down = -(-len(groups) // across)
-    width, height = 2 + across * (0.8 + 0.6 * shown[x].nunique()), 1.2 + down * (0.9 + 0.4 * shown[y].nunique())
+    panel = max(2.2, 0.8 + 0.6 * shown[x].nunique())
+    width, height = 2 + across * panel, 1.2 + down * (0.9 + 0.4 * shown[y].nunique())
     figure = Figure(figsize=(max(6.4, width), max(3.2, height)), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     most = max(LEAST, float(shown["spread"].abs().max()))
@@ -54,7 +56,8 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
         for key in (x, y):  # an arm that has one of the two keys is a row or a column
             cells[key] = cells[key].map("{:g}".format) if cells[key].notna().all() else "-"
         plots.heat_map(cells, rows=y, columns=x, value="text", shade="spread", most=most, ax=ax)
-        ax.set_title(f"{name(dataset)}, {label}" if several else label, fontsize="medium")
+        said = f"{name(dataset)}, {label}" if several else label
+        ax.set_title(textwrap.fill(said, int(10 * panel)), fontsize="medium")
     for ax in axes[len(groups) :]:
         ax.remove()
     return figure, most

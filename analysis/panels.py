@@ -95,8 +95,11 @@ def title(
     """Say above a figure which data sets and what it shows; n counts the seeds of each point, grouped `by` these."""
     counts = rows.groupby(["dataset.name", *by], dropna=False)["seed"].nunique()
     most = int(counts.max())
-    how = ["every seed"] * (every or (intervals and most == FEWEST - 1))
-    how += ["mean and 95% t-interval" if intervals and most >= FEWEST else "mean"] * (most > 1)
+    how = ["mean"] * (most > 1)
+    if intervals and most >= FEWEST:
+        how = ["every seed, mean and 95% t-interval" if every else "mean and 95% t-interval"]
+    elif most > 1 and (intervals or every):
+        how = ["every seed and mean"]
     seeds = f"n = {_span(counts)} seed{'' if most == 1 else 's'}".replace(" ", "\u00a0")  # on one line
     entitle(figure, rows["dataset.name"], ", ".join([what, *how, seeds]))
 
@@ -110,4 +113,6 @@ def entitle(figure: Figure, datasets: pd.Series, what: str) -> None:
 def after(metric: str, rows: pd.DataFrame) -> str:
     """Return what a metric of finished runs is called: "test accuracy after 6 epochs"."""
     epochs = rows["train.epochs"].unique()
-    return f"{metric} after {f'{epochs[0]} epochs' if len(epochs) == 1 else 'the last epoch'}"
+    if len(epochs) > 1:
+        return f"{metric} after the last epoch"
+    return f"{metric} after {epochs[0]} epoch{'' if epochs[0] == 1 else 's'}"
