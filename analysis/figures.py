@@ -17,6 +17,7 @@ from analysis.panels import after, entitle, labelled, one_below_another, share_l
 from analysis.stats import FEWEST, interval_name
 from analysis.study import Study, has_seeds
 from analysis.tables import final_table, to_text
+from weightnet.errors import RunFailed
 from weightnet.runs.folder import write_whole
 
 Drawn = tuple[Figure, pd.DataFrame]
@@ -47,14 +48,17 @@ def draw(study: Study, *, data: bool = False) -> Path:
 
 
 def figures_of(study: Study) -> dict[str, Drawn]:
-    """Return a study's figures by the suffix of their names."""
-    done = study.runs[(study.runs["status"] == "done") & study.runs[study.metric.column].notna()]
-    axes = study.picture.keys if len(done) else []
+    """Return a study's figures by the suffix of their names; RunFailed: no epoch has ended."""
+    runs, epochs = (frame.dropna(subset=study.metric.column) for frame in (study.runs, study.epochs))
+    done = runs[runs["status"] == "done"]
+    axes = study.axes if len(done) else []
+    if epochs.empty:
+        raise RunFailed(f"{study.experiment.name}: no epoch has ended with a number for {study.metric.label}")
     shape = [_curves, _against, heat_maps][len(axes)]
-    drawn = {"": shape(study, done if axes else study.epochs)}
+    drawn = {"": shape(study, done if axes else epochs)}
     if len(done) and has_seeds(done):
         drawn["-final"] = _final(study, done)
-    if not axes and study.metric.column == "accuracy" and len(measured := study.epochs.dropna(subset="me_norm")):
+    if not axes and study.metric.column == "accuracy" and len(measured := epochs.dropna(subset="me_norm")):
         drawn["-feedback"] = _feedback(study, measured)
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
@@ -114,7 +118,7 @@ def _show_few(
 
 def _against(study: Study, done: pd.DataFrame) -> Drawn:
     """Return the metric after the last epoch against the swept number, a line an arm, a panel a data set."""
-    (x,), metric = study.picture.keys, study.metric
+    (x,), metric = study.axes, study.metric
     data, colours = labelled(study, done, axes=[x], counted=False)
     figure, panels = side_by_side(data, 4.4)
     parts = []

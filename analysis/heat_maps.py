@@ -23,7 +23,7 @@ def heat_maps(study: Study, done: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
     All panels share one scale of colours: how far a cell is from the reference, in units of the spread.
     """
-    metric, (x, y) = study.metric, study.picture.keys
+    metric, (x, y) = study.metric, study.axes
     data, _ = labelled(study, done, axes=[x, y], counted=False)
     by = ["dataset.name", "model.name", "label", x, y]
     summary = metric.summary(data, by)

@@ -36,9 +36,8 @@ def labelled(
         colours.setdefault(of_arm[key], arm.colour)
     values = {axis: pd.to_numeric(rows["arm"].map({key: arm.values.get(axis) for key, arm in arms.items()}))
               for axis in axes}  # fmt: skip
-    return rows.assign(label=rows["arm"].map(of_arm), **values), (plots.palette if distinct else plots.model_colours)(
-        colours
-    )
+    coloured = plots.palette(colours) if distinct else plots.model_colours(colours)
+    return rows.assign(label=rows["arm"].map(of_arm), **values), coloured
 
 
 def _span(counts: pd.Series) -> str:

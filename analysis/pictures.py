@@ -1,31 +1,19 @@
-"""What is drawn follows from what was swept: which keys are axes, and what each arm is called beside them."""
+"""What is drawn follows from what was swept: which keys are axes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from analysis.arms import Arm, columns
 from weightnet.errors import UserError
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """The keys that are axes: none (learning curves), x (the metric against it), or both (heat maps)."""
-
-    x: str | None
-    y: str | None
-
-    @property
-    def keys(self) -> list[str]:
-        """The axes."""
-        return [key for key in (self.x, self.y) if key]
-
-
-def choose(
+def choose_axes(
     arms: Mapping[str, Arm], axes: Iterable[Sequence[str]], *, x: str | None = None, y: str | None = None
-) -> Picture:
-    """Return the first two numeric keys of those that were swept; or what was asked for: x, y, or both.
+) -> list[str]:
+    """Return which keys a picture has as axes: none (learning curves), x (the metric against it), x and y (heat maps).
 
-    UserError: what was asked for does not vary, or is no number.
+    They are what is asked for: x, y, or both; else the first two numeric keys of `axes`, of what was swept.
+
+    UserError: what is asked for does not vary, or is no number.
     """
     shown = list(arms.values())
     swept = [key for keys in axes if (key := _leader(keys, shown))]
@@ -38,10 +26,9 @@ def choose(
             names = f"there are {', '.join(there)}" if there else "there are none"
             raise UserError(f"--{flag}={key}: must be a number that varies in these runs; {names}")
     if x and not y:
-        return Picture(x, None)
+        return [x]
     others = [key for key in swept if key not in (x, y)]
-    first, second, *_ = *([x] if x else []), *others, None, None
-    return Picture(first, y or second) if first else Picture(y, None)
+    return [*([x] if x else others[:1]), y] if y else others[:2]
 
 
 def _leader(keys: Sequence[str], arms: Sequence[Arm]) -> str | None:

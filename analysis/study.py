@@ -4,16 +4,16 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.arms import partners
 from analysis.experiments import Experiment
 from analysis.load import Runs, count_runs, refuse_mixture, report_stale
 from analysis.metrics import Metric, find_metric
-from analysis.pictures import Picture, choose
+from analysis.pictures import choose_axes
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
 
@@ -29,7 +29,8 @@ class Study:
     epochs: pd.DataFrame
     """In the order of arms."""
     metric: Metric
-    picture: Picture
+    axes: list[str]
+    """The keys that are axes of the picture, as `analysis.pictures.choose_axes` returns them."""
     differences: pd.DataFrame | None
     """From the reference, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
     reference: str
@@ -74,8 +75,6 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     metric = find_metric(options.metric, runs, loaded.own).with_margin(options.margin)
     there = {key: arm for key, arm in experiment.arms.items() if key in set(runs["arm"])}
     epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
-    compared = bool(options.reference) or _has_baseline(runs, experiment)
-    reference = options.reference or "baseline"
     tag = [metric.column] * (metric.column != "accuracy") + [key for key in (options.x, options.y) if key]
     return Study(
         experiment,
@@ -83,9 +82,9 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         runs,
         epochs,
         metric,
-        choose(there, experiment.axes, x=options.x, y=options.y),
-        difference_table(runs, experiment, reference, metric) if compared else None,
-        reference,
+        choose_axes(there, experiment.axes, x=options.x, y=options.y),
+        _differences(runs, experiment, options.reference, metric),
+        options.reference or "baseline",
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
     )
 
@@ -135,14 +134,17 @@ def _by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
-def _has_baseline(runs: pd.DataFrame, experiment: Experiment) -> bool:
-    """Tell whether each data set has arms to compare with a baseline, one each, by several seeds."""
-    done = runs[runs["status"] == "done"]
-    arms = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
-    found = partners(arms, experiment.swept, "baseline")
-    sets = {arm.dataset for arm in arms.values()}
-    all_there = sets == {arm.dataset for arm in arms.values() if arm.model == "baseline"}
-    return all_there and has_seeds(done) and any(found.values()) and all(len(each) < 2 for each in found.values())
+def _differences(
+    runs: pd.DataFrame, experiment: Experiment, reference: str | None, metric: Metric
+) -> pd.DataFrame | None:
+    """Return the comparison with the reference; with the baseline, where each arm has one, and several seeds."""
+    if reference:
+        return difference_table(runs, experiment, reference, metric)
+    if has_seeds(runs[runs["status"] == "done"]):
+        with suppress(UserError):
+            table = difference_table(runs, experiment, "baseline", metric)
+            return table if len(table) else None
+    return None
 
 
 def has_seeds(done: pd.DataFrame) -> bool:
