@@ -53,9 +53,13 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     most = max(LEAST, float(shown["spread"].abs().max()))
     for ax, (dataset, label, cells) in zip(axes, groups, strict=False):
-        for key in (x, y):  # an arm that has one of the two keys is a row or a column
-            cells[key] = cells[key].map("{:g}".format) if cells[key].notna().all() else "-"
-        plots.heat_map(cells, rows=y, columns=x, value="text", shade="spread", most=most, ax=ax)
+        rows, columns = ({key: sorted(shown[key].dropna().unique())} for key in (y, x))
+        for of in (rows, columns):
+            (key,) = of
+            if cells[key].isna().all():  # the arm does not have this key: one row, or one column
+                cells[key], of[key] = 0.0, [0.0]
+                ax.tick_params(**{f"label{'left' if key == y else 'bottom'}": False})
+        plots.heat_map(cells, rows=rows, columns=columns, value="text", shade="spread", most=most, ax=ax)
         said = f"{name(dataset)}, {label}" if several else label
         ax.set_title(textwrap.fill(said, int(10 * panel)), fontsize="medium")
     for ax in axes[len(groups) :]:

@@ -90,7 +90,7 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
         line = line.sort_values(x)
         ax.plot(line[x], line["mean"], label=label, **style)  # type: ignore[arg-type]
         line = line.dropna(subset=["low", "high"])
-        aside = 0.012 * (place - (len(lines) - 1) / 2)
+        aside = min(0.012, 0.08 / len(lines)) * (place - (len(lines) - 1) / 2)
         at = line[x] * (values[-1] / values[0]) ** aside if logarithmic else line[x] + aside * (values[-1] - values[0])
         bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
         ax.errorbar(at, line["mean"], bars, fmt="none", color=colours[label], capsize=2.5, elinewidth=1)
@@ -182,18 +182,22 @@ def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[s
 
 
 def heat_map(
-    table: pd.DataFrame, *, rows: str, columns: str, value: str, shade: str, most: float, ax: Axes | None = None
-) -> Axes:
-    """Draw column `shade` as colours over the columns `rows` (upright) and `columns`, with `value` in each cell.
+    table: pd.DataFrame, *, rows: Mapping[str, Sequence[float]], columns: Mapping[str, Sequence[float]], value: str,
+    shade: str, most: float, ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Draw column `shade` as colours, with the text of column `value` in each cell.
 
-    The colours diverge from 0 and end at -`most` and `most`; `value` is text. Cells without a row stay empty.
+    `rows` (upright) and `columns` are a column of the table and all values that have a place. The colours diverge from
+    0 and end at -`most` and `most`. Cells without a row stay empty.
     """
     ax = ax or Figure().subplots()
-    grid = table.pivot(index=rows, columns=columns, values=shade)
-    text = table.pivot(index=rows, columns=columns, values=value).fillna("")
+    (row, index), (column, across) = *rows.items(), *columns.items()
+    grids = [table.pivot(index=row, columns=column, values=cell).reindex(list(index)) for cell in (shade, value)]
+    colours, text = (grid.reindex(columns=list(across)) for grid in grids)
+    ticks = {"xticklabels": [f"{at:g}" for at in across], "yticklabels": [f"{at:g}" for at in index]}
     sns.heatmap(
-        grid, annot=text, fmt="", cmap=DIVERGING, vmin=-most, vmax=most, cbar=False, linewidths=0.5,
-        annot_kws={"size": 8}, ax=ax,
+        colours, annot=text.astype(object).where(text.notna(), ""), fmt="", cmap=DIVERGING, vmin=-most, vmax=most,
+        cbar=False, linewidths=0.5, annot_kws={"size": 8}, ax=ax, **ticks,
     )  # fmt: skip
     ax.tick_params(axis="y", rotation=0)
     return ax

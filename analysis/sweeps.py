@@ -17,7 +17,7 @@ from analysis.load import Runs
 from analysis.metrics import ACCURACY
 from analysis.study import Options, Study, gather
 from analysis.tables import final_table, to_csv, to_markdown
-from weightnet.errors import RunFailed
+from weightnet.errors import RunFailed, UserError
 from weightnet.runs.folder import write_whole
 
 
@@ -74,10 +74,15 @@ def experiments_of(
 
     These are `names`, where they are known. The errors are those of `load_experiment`.
     """
-    chosen = [part.removeprefix("experiment=") for part in sweep.overrides if part.startswith("experiment=")]
-    if len(chosen) != 1:
+    named = (re.fullmatch(r"experiment=([\w/-]+)", part) for part in sweep.overrides)
+    chosen = [found[1] for found in named if found and found[1] != "null"]
+    if len(chosen) != 1:  # none; or several, side by side
         return [_itself(sweep, loaded)]
-    names = drawn_names(chosen[0], config_dir) if names is None else [*names] or chosen
+    try:
+        names = drawn_names(chosen[0], config_dir) if names is None else [*names] or chosen
+    except UserError as error:  # it has gone since, or has been broken
+        print(error, file=sys.stderr)
+        names = chosen
     overrides = [part for part in sweep.overrides if not part.startswith("experiment=")]
     if names == chosen:
         return [_itself(sweep, loaded, name=chosen[0], files=[published(chosen[0], overrides)])]

@@ -55,6 +55,19 @@ def test_an_experiments_sweep_is_drawn_once_to_both_places(tmp_path: Path) -> No
     assert published.read_bytes() == (folder / "figure.png").read_bytes()
 
 
+def test_an_experiment_that_has_gone_since_is_drawn_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, configs = write_sweep(tmp_path, "model=pool", "dataset=digits")
+    finish(configs)
+    asked = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(asked | {"overrides": ["experiment=gone", "model=pool"]}))
+    sweep = read_sweep(folder)
+    (study,) = studies_of(sweep, load_runs(tmp_path, sweep.runs))
+    assert study.files == [tmp_path / "figures" / "gone-model=pool", folder / "figure"]
+    assert "experiment=gone: there is no such experiment" in capsys.readouterr().err
+
+
 def test_only_the_sweeps_own_runs_are_read(tmp_path: Path) -> None:
     _, others = write_sweep(tmp_path, "model=baseline", "dataset=digits", "seed=5", name="2026-11-24_10-00-00")
     folder, configs = write_sweep(tmp_path, "model=baseline,pool", "dataset=digits", "seed=1")
