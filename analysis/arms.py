@@ -14,7 +14,6 @@ MODEL_LABELS = {
 }  # fmt: skip
 
 _GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
-_FOLLOWS_DATASET = ("dataset.shape", "dataset.mean", "dataset.std", "dataset.channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def labels(arms: Sequence[Arm], swept: Sequence[str] = (), *, off: Sequence[str]
         told[model] = []
         for key in dict.fromkeys([*swept, *(key for form in forms for key in form)]):
             more = [(*before, form.get(key)) for before, form in zip(known, forms, strict=True)]
-            if key not in ("seed", *_FOLLOWS_DATASET) and len(set(more)) > len(set(known)):
+            if key != "seed" and len(set(more)) > len(set(known)):
                 told[model].append(key)
                 known = more
     return [_label(arm, told[arm.model]) for arm in arms]
@@ -67,11 +66,12 @@ def labels(arms: Sequence[Arm], swept: Sequence[str] = (), *, off: Sequence[str]
 
 def _label(arm: Arm, keys: Sequence[str]) -> str:
     names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in keys}
-    shown = {
-        key: f"{value:g}" if isinstance(value := arm.form[key], float) else value for key in keys if key in arm.form
-    }
-    parts = [f"{names[key]}={value}" for key, value in shown.items()]
+    parts = [f"{names[key]}={_short(arm.form[key])}" for key in keys if key in arm.form]
     return ", ".join([MODEL_LABELS.get(arm.model, arm.model), *parts])
+
+
+def _short(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def columns(key: str, arms: Sequence[Arm]) -> list[str]:

@@ -20,12 +20,14 @@ from analysis.tables import final_table, to_text
 from weightnet.errors import RunFailed
 from weightnet.runs.folder import write_whole
 
+MOST_INCHES = 300  # 60,000 pixels; from 65,536 on nothing can be drawn
+
 Drawn = tuple[Figure, pd.DataFrame]
 """A figure, and what it shows."""
 
 
-def draw(study: Study, *, data: bool = False) -> Path:
-    """Draw a study's figures, print its tables, and return the path of the first figure's PNG.
+def draw(study: Study, *, data: bool = False) -> None:
+    """Draw a study's figures and print its tables.
 
     The first figure follows from what was swept (`analysis.pictures`). With two seeds or more, `-final` shows every
     seed after the last epoch, and `-differences` the paired differences from the baseline where there is one
@@ -44,7 +46,6 @@ def draw(study: Study, *, data: bool = False) -> Path:
             for kind, content in written.items():
                 write_whole(Path(f"{stem}{suffix}.{kind}"), content)
         print(f"figure: {study.files[0]}{suffix}.png (and .svg{' and .csv' if data else ''})")
-    return Path(f"{study.files[0]}.png")
 
 
 def figures_of(study: Study) -> dict[str, Drawn]:
@@ -176,5 +177,7 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
 def image(figure: Figure, kind: str, runs: list[str]) -> bytes:
     """Return a figure as PNG (200 dpi) or SVG that holds the ids of its runs."""
     buffer = io.BytesIO()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(min(width, MOST_INCHES), min(height, MOST_INCHES))
     figure.savefig(buffer, format=kind, dpi=200, metadata={"Description": f"runs: {', '.join(runs)}"})
     return buffer.getvalue()

@@ -23,6 +23,12 @@ def test_labels_tell_the_swept_keys_and_not_what_follows_from_them() -> None:
     ]
 
 
+def test_no_two_arms_have_the_same_label() -> None:
+    assert told("model=pool", "train.lr=0.1234567,0.1234568") == ["pool, lr=0.1234567", "pool, lr=0.1234568"]
+    channels = told("model=baseline", "dataset.channels=[5,10],[5,12]")
+    assert channels == ["without feedback, channels=[5, 10]", "without feedback, channels=[5, 12]"]
+
+
 def test_an_axis_needs_no_mention() -> None:
     experiment = asked_for(["model=baseline,pool", "dataset=digits,mnist", "train.lr=0.1,0.01", "dims=controlled"])
     assert set(experiment.labels(["train.lr"]).values()) == {"without feedback", "pool"}

@@ -22,7 +22,8 @@ MakeConfig = Callable[..., Config]
 
 def draw(name: str, *overrides: str, outputs: Path, data: bool = False, **options: Any) -> Path:
     study = gather(load_experiment(name, overrides), load_runs(outputs), Options(**options))
-    return figures.draw(study, data=data)
+    figures.draw(study, data=data)
+    return Path(f"{study.files[0]}.png")
 
 
 @pytest.fixture
