@@ -2,72 +2,107 @@
 
 import argparse
 import signal
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from analysis import stats, tables
-from analysis.experiments import experiment_names
+from analysis import tables
+from analysis.experiments import asked_for, experiment_names, load_drawn, load_experiment
 from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
+from analysis.metrics import ACCURACY, find_metric
 from analysis.status import show
-from analysis.study import Study, gather
+from analysis.study import Options, Study, gather
+from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of
+from analysis.tables import final_table
 from weightnet.errors import RunFailed, UserError
-from weightnet.sweep.mistakes import plainly
+from weightnet.sweep.mistakes import explain, plainly
 
 
-def _studies(options: argparse.Namespace) -> list[Study]:
-    """Gather the experiments that are named, or all that have runs."""
+def _sweep(options: argparse.Namespace) -> Sweep | None:
+    """Return the last sweep where nothing else is asked for; UserError: an option is impossible."""
+    if options.margin is not None and not options.margin > 0:
+        raise UserError(f"--margin={options.margin:g}: must be greater than 0")
+    return None if options.names else last_sweep(Path(options.outputs))
+
+
+def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
+    """Gather the experiments that are named; else the runs that overrides ask for; else the sweep."""
     names = [word for word in options.names if "=" not in word]
     overrides = [word for word in options.names if "=" in word]
-    if options.reference and not names:
+    given: dict[str, Any] = {key.name: getattr(options, key.name, None) for key in fields(Options)}
+    shown, config_dir = Options(**given), options.config_dir
+    if names:
+        experiment_names(config_dir, asked=names)  # says which are broken
+        loaded = report_skipped(load_runs(options.outputs))
+        drawn = [one for name in names for one in load_drawn(name, overrides, config_dir=config_dir)]
+        return [gather(experiment, loaded, shown) for experiment in drawn]
+    if overrides:
+        experiment = asked_for(overrides, config_dir=config_dir)
+        return [gather(experiment, report_skipped(load_runs(options.outputs, experiment.runs)), shown)]
+    if sweep:
+        loaded = report_skipped(load_runs(options.outputs, sweep.runs))
+        return studies_of(sweep, loaded, options=shown, config_dir=config_dir)
+    if options.reference:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
-    if not options.margin > 0:
-        raise UserError(f"--margin={options.margin:g}: must be greater than 0")
-    loaded = report_skipped(load_runs(options.outputs))
-    studies = []
-    for name in names or experiment_names():
-        try:
-            studies.append(gather(name, overrides, loaded=loaded, mixed=options.mixed, reference=options.reference,
-                                  margin=options.margin))  # fmt: skip
-        except RunFailed:
-            if names:
-                raise
-    if not studies:
-        raise RunFailed(f"no experiment has finished or running runs in {options.outputs}/runs")
-    return studies
+    arms = set(load_runs(options.outputs).runs["arm"])
+    there = [name for name in experiment_names(config_dir) if arms & _arms(name, config_dir)]
+    known = f"experiments that have runs: {', '.join(there)}" if there else "no experiment has runs either"
+    raise RunFailed(f"no sweep in {options.outputs}/sweeps; {known}")
+
+
+def _arms(name: str, config_dir: str | None) -> set[str]:
+    try:
+        return set(load_experiment(name, config_dir=config_dir).arms)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"experiment={name} is broken: {explain(error)}", file=sys.stderr)
+        return set()
 
 
 def _figures(options: argparse.Namespace) -> None:
     from analysis.figures import draw  # not above: seaborn takes a second
 
-    for study in _studies(options):
-        draw(study, data=options.data)
+    sweep = _sweep(options)
+    studies = _studies(options, sweep)
+    if sweep:
+        draw_sweep(sweep, studies, data=options.data)
+    else:
+        for study in studies:
+            draw(study, data=options.data)
 
 
 def _table(options: argparse.Namespace) -> None:
+    sweep = _sweep(options)
+    if not (options.names or sweep or options.reference):
+        loaded = report_skipped(load_runs(options.outputs))
+        report_stale(loaded.runs, "table")
+        runs, metric = loaded.runs, find_metric(options.metric, loaded.runs, loaded.own)
+    else:
+        studies = _studies(options, sweep)
+        runs, metric = pd.concat([study.runs for study in studies]).drop_duplicates("run"), studies[0].metric
     if options.reference:
-        study, *others = _studies(options)
-        if others:
+        if len(studies) > 1:
             raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
-        table = study.differences
+        table = studies[0].differences
         assert table is not None
     else:
-        if options.names:
-            runs = pd.concat([study.runs for study in _studies(options)]).drop_duplicates("run")
-        else:
-            runs = report_skipped(load_runs(options.outputs)).runs
-            report_stale(runs, "table")
         if not options.mixed:
             refuse_mixture(runs[runs["status"] == "done"])
-        table = tables.accuracy_table(runs)
-    print(FORMATS[options.format](table).rstrip("\n"))
+        table = final_table(runs, metric)
+    print(FORMATS[options.format](table, metric).rstrip("\n"))
 
 
 def _report(options: argparse.Namespace) -> None:
     from analysis.report import write_report
 
-    print(f"report: {write_report(_studies(options))}")
+    sweep = _sweep(options)
+    path = write_report(_studies(options, sweep), sweep.folder / "report.html" if sweep else None)
+    print(f"report: {path}")
 
 
 FORMATS = {None: tables.to_text, "csv": tables.to_csv, "markdown": tables.to_markdown, "latex": tables.to_latex}
@@ -78,36 +113,45 @@ Arguments = dict[str, dict[str, Any]]
 OUTPUTS: Arguments = {"--outputs": dict(default="outputs", metavar="DIR", help="root of all output (default outputs)")}
 
 
-def _of_runs(names: str) -> Arguments:
-    return OUTPUTS | {
-        "names": dict(nargs="*", metavar="NAME|KEY=VALUE", help=names),
-        "--mixed": dict(action="store_true", help="compare runs of different code or versions all the same"),
-        "--reference": dict(metavar="MODEL", help="compare the experiment's arms with this model, seed by seed "
-                            "(figures, report: default baseline)"),
-        "--margin": dict(type=float, default=stats.MARGIN, metavar="POINTS", help="the smallest difference worth "
-                         f"having, in percentage points (default {stats.MARGIN})"),
-    }  # fmt: skip
+OF_RUNS: Arguments = OUTPUTS | {
+    "names": dict(nargs="*", metavar="NAME|KEY=VALUE", help="experiments, and overrides of their keys as for run.py; "
+                  "overrides alone: exactly the runs of `run.py -m` with them; nothing: the last sweep"),
+    "--config-dir": dict(metavar="DIR", help="a folder of YAML besides conf, as for run.py"),
+    "--metric": dict(metavar="COLUMN", default="accuracy", help="what is looked at: accuracy (default), test_loss, "
+                     "train_loss, or an own column of metrics.csv"),
+    "--mixed": dict(action="store_true", help="compare runs of different code or versions all the same"),
+    "--reference": dict(metavar="MODEL", help="compare the arms with this model, seed by seed, each within the same "
+                        "values of what was swept (figures, report: default baseline)"),
+    "--margin": dict(type=float, metavar="AMOUNT", help="the smallest difference worth having (accuracy: default "
+                     f"{ACCURACY.margin} percentage points; other metrics: none, and no test of equivalence)"),
+}  # fmt: skip
 
+AXES: Arguments = {
+    "--x": dict(metavar="KEY", help="draw the metric against this number (default: what was swept)"),
+    "--y": dict(metavar="KEY", help="and over this one, as heat maps"),
+}
 
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[str, Any]]] = {
-    "figures": (_figures, _of_runs(
-        f"experiments ({', '.join(experiment_names())}; default: those that have runs), and overrides of their "
-        "keys as for run.py"
-    ) | {"--data": dict(action="store_true", help="write what is drawn as CSV beside each figure")}, dict(
-        help="draw experiments: PNG and SVG in <outputs>/figures",
-        description="Draw experiments from their finished and running runs, all seeds that there are.",
-        epilog="example: python -m analysis figures fig1 fig3 train.epochs=1",
+    "figures": (_figures, OF_RUNS | AXES | {
+        "--data": dict(action="store_true", help="write what is drawn as CSV beside each figure"),
+    }, dict(
+        help="draw what was swept: PNG and SVG in <outputs>/figures, or in the sweep's folder",
+        description="Draw finished and running runs. The picture follows from what was swept: learning curves; the "
+        "metric against a number; heat maps over two numbers.",
+        epilog="examples: python -m analysis figures; python -m analysis figures fig1 train.epochs=1; "
+        "python -m analysis figures model=pool,rmp dataset=mnist train.lr=0.01,0.1",
     )),
-    "table": (_table, _of_runs("experiments, and overrides of their keys (default: all finished runs)"), dict(
-        help="print final accuracy per arm, or its paired differences: interval, n",
-        description="Print the mean test accuracy after the last epoch, with a 95%% t-interval over seeds and n; or, "
-        "with --reference, the paired differences of one experiment's arms from that model, with a verdict each.",
+    "table": (_table, OF_RUNS, dict(
+        help="print what each arm reached, or its paired differences: interval, n",
+        description="Print the mean of the metric after the last epoch, with a 95%% t-interval over seeds and n; or, "
+        "with --reference, the paired differences of the arms from that model, with a verdict each. Where there is no "
+        "sweep: all finished runs.",
         epilog="examples: python -m analysis table fig3 --markdown; python -m analysis table fig3 --reference baseline",
     )),
-    "report": (_report, _of_runs("experiments, and overrides of their keys"), dict(
+    "report": (_report, OF_RUNS | AXES, dict(
         help="write one HTML page: verdicts, pictures, tables, every run",
-        description="Write <outputs>/report-NAME.html: one page that needs no network. Without a name: all experiments "
-        "that have runs.", epilog="example: python -m analysis report controlled",
+        description="Write one page that needs no network: <outputs>/report-NAME.html, or report.html in the folder of "
+        "the last sweep.", epilog="example: python -m analysis report controlled",
     )),
     "status": (lambda options: show(options.outputs, watch=options.watch), OUTPUTS | {
         "--watch": dict(action="store_true", help="a live view, until Ctrl-C"),

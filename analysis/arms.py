@@ -1,7 +1,8 @@
 """How an arm is called, and in which colour it is drawn: the same in every figure, table and report."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from weightnet.config import Config
@@ -12,7 +13,7 @@ MODEL_LABELS = {
     "fixed_noise": "fixed noise", "bias_lr": "bias learning rate",
 }  # fmt: skip
 
-_FOLLOWS_DATASET = ("dataset.shape", "dataset.mean", "dataset.std", "dataset.channels")
+_GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +23,83 @@ class Arm:
     label: str
     """The model, and the keys in which it differs from the experiment's other arms of that model."""
     model: str
+    dataset: str
     colour: str
     """A key of `analysis.plots.COLOURS`: the model, and the kind of a projection."""
+    form: dict[str, Any]
+    """Its canonical form, flat."""
+    values: dict[str, Any]
+    """The keys of its config that it has: not those of the feedback where it has none, nor kernels that it lacks."""
 
 
-def name_arms(configs: Sequence[Config]) -> list[Arm]:
-    """Return how the arms of an experiment, each given by a resolved config, are shown beside one another."""
-    forms = [flat(canonical(config)) for config in configs]
-    return [Arm(_label(form, forms), form["model.name"], _colour(form)) for form in forms]
+def name_arms(configs: Sequence[Config], axes: Iterable[Sequence[str]] = ()) -> list[Arm]:
+    """Return how the arms of an experiment, each given by a resolved config, are shown; `axes`: what was swept."""
+    arms = []
+    for config in configs:
+        form = flat(canonical(config))
+        values = {key: value for key, value in flat(asdict(config)).items() if value is not None
+                  and (key in form or key == "dims.rule" or key.partition(".")[0] not in ("dims", "eval"))}  # fmt: skip
+        arms.append(Arm("", config.model.name, config.dataset.name, _colour(form), form, values))
+    swept = [column for keys in axes for key in keys for column in columns(key, arms)]
+    named = zip(arms, labels(arms, swept), strict=True)
+    return [Arm(label, arm.model, arm.dataset, arm.colour, arm.form, arm.values) for arm, label in named]
 
 
-def _label(form: dict[str, Any], forms: list[dict[str, Any]]) -> str:
-    same_model = [other for other in forms if other["model.name"] == form["model.name"]]
-    differing = [key for key in form if any(other.get(key) != form[key] for other in same_model)]
-    names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in differing}
-    parts = [f"{names[key]}={form[key]}" for key in differing if key not in ("seed", *_FOLLOWS_DATASET)]
-    return ", ".join([MODEL_LABELS.get(form["model.name"], form["model.name"]), *parts])
+def labels(arms: Sequence[Arm], swept: Sequence[str] = (), *, off: Sequence[str] = ()) -> list[str]:
+    """Return for each arm its model, and the keys in which it differs from the other arms of that model.
+
+    What follows from the keys before it needs no mention: the swept ones come first; those in `off` are known from
+    elsewhere (an axis, a panel's title).
+    """
+    told: dict[str, list[str]] = {}
+    for model in {arm.model for arm in arms}:
+        forms = [arm.form for arm in arms if arm.model == model]
+        known = [tuple(arm.values.get(key) for key in off) for arm in arms if arm.model == model]
+        told[model] = []
+        for key in dict.fromkeys([*swept, *(key for form in forms for key in form)]):
+            more = [(*before, form.get(key)) for before, form in zip(known, forms, strict=True)]
+            if key != "seed" and len(set(more)) > len(set(known)):
+                told[model].append(key)
+                known = more
+    return [_label(arm, told[arm.model]) for arm in arms]
+
+
+def _label(arm: Arm, keys: Sequence[str]) -> str:
+    names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in keys}
+    parts = [f"{names[key]}={_short(arm.form[key])}" for key in keys if key in arm.form]
+    return ", ".join([MODEL_LABELS.get(arm.model, arm.model), *parts])
+
+
+def _short(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def columns(key: str, arms: Sequence[Arm]) -> list[str]:
+    """Return the keys of a config that an axis stands for: of a group its name, or those in which the arms differ."""
+    key = re.sub(r"^[+~]*([^@]*).*", r"\1", key).replace("/", ".")
+    if key in _GROUPS or any(key in arm.values for arm in arms):
+        return [_GROUPS.get(key, key)]
+    below = dict.fromkeys(inner for arm in arms for inner in arm.values if inner.startswith(f"{key}."))
+    return [inner for inner in below if len({arm.values.get(inner) for arm in arms}) > 1]
+
+
+def partners(arms: Mapping[str, Arm], swept: Sequence[str], model: str) -> dict[str, list[str]]:
+    """Return for each arm of another model the arms of this one that it may be compared with.
+
+    They are of the same data set, and have the same value of every swept key that both have.
+    """
+    reference = {key: arm for key, arm in arms.items() if arm.model == model}
+    within = set(swept) - {"model.name", "dataset.name", "seed"}
+    if len({arm.values["dims.rule"] for arm in reference.values()}) < 2:  # a rule makes no difference to some models
+        within -= {"dims.rule"}
+    found: dict[str, list[str]] = {}
+    for key, arm in arms.items():
+        if key not in reference:
+            found[key] = [
+                other for other, its in reference.items() if its.dataset == arm.dataset
+                and all(arm.values[k] == its.values[k] for k in within if k in arm.values and k in its.values)
+            ]  # fmt: skip
+    return found
 
 
 def _colour(form: dict[str, Any]) -> str:

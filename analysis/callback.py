@@ -1,46 +1,38 @@
-"""What an experiment does after its last job."""
+"""What a sweep does after its last job."""
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from weightnet.errors import RunFailed
-from weightnet.sweep.mistakes import plainly
+from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.mistakes import explain, plainly
 
 
 class DrawFigures(Callback):
-    """Draws figures from the runs of the sweep that has ended, and prints their table."""
+    """Draws what was swept, from the sweep's runs alone, and prints their table."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """Take the experiments that are drawn; none: the sweep itself."""
         self.names = names
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Draw each figure by its experiment, with the overrides of this sweep; nothing after a dry run.
-
-        Of several figures, each keeps its own data set and models, and one without runs is named and left out.
-        """
-        if config.hydra.sweeper.get("dry_run"):
+        """Draw; nothing after a dry run. What cannot be drawn is said in a line; the exit status stays the sweep's."""
+        folder = Path(config.hydra.sweep.dir)
+        if config.hydra.sweeper.get("dry_run") or not (folder / "plan.csv").exists():  # it could not even begin
             return
-        from analysis.figures import draw  # not above: pandas and seaborn take seconds
-        from analysis.load import load_runs, report_skipped
-        from analysis.study import gather
-
-        several = len(self.names) > 1
-        own = ("experiment", "dataset", "model") if several else ("experiment",)
-        overrides = [part for part in config.hydra.overrides.task if part.partition("=")[0] not in own]
-        drawn = 0
         with plainly():
-            loaded = report_skipped(load_runs(config.outputs))
-            for name in self.names:
-                try:
-                    draw(gather(name, overrides, loaded=loaded, every_seed=False))
-                    drawn += 1
-                except RunFailed as error:
-                    if not several:
-                        raise
-                    print(error, file=sys.stderr)
-            if not drawn:
-                raise RunFailed("no figure was drawn")
+            from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
+            from analysis.sweeps import draw_sweep, read_sweep, studies_of
+
+            try:
+                sweep = read_sweep(folder)
+                loaded = report_skipped(load_runs(config.outputs, sweep.runs))
+                draw_sweep(sweep, studies_of(sweep, loaded, self.names))
+            except (UserError, RunFailed, HydraException, OmegaConfBaseException, OSError) as error:
+                print(f"no picture: {explain(error)}", file=sys.stderr)

@@ -1,54 +1,176 @@
-"""Which runs belong to an experiment: those of its arms, whatever sweep they were run by."""
+"""Which runs are looked at: those of an experiment's arms, or those that a command line would run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from analysis.arms import Arm, name_arms
+from analysis.arms import Arm, columns, labels, name_arms
+from weightnet.config import Config
+from weightnet.errors import UserError
 from weightnet.identity import arm
-from weightnet.sweep.compose import CONF, composer
-from weightnet.sweep.plan import make_plan
+from weightnet.sweep.compose import composer, config_loader
+from weightnet.sweep.mistakes import close_match, explain
+from weightnet.sweep.plan import Plan, make_plan
 
 _SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An experiment's arms and seeds."""
+    """What is looked at: arms, and what was swept to make them."""
 
     name: str
     arms: dict[str, Arm]
     """Arm (as in run.json) -> how it is shown, in the order of the experiment."""
-    variant: list[str]
-    """The overrides that make the arms other than the experiment's file does."""
-    datasets: list[str]
+    axes: list[list[str]]
+    """What is swept, as `weightnet.sweep.plan.Plan` has it."""
     seeds: set[int]
+    runs: list[str] | None
+    """The ids of its runs; None: all runs of its arms."""
+    command: list[str]
+    """The words of the command line that runs it."""
+    selection: list[str]
+    """The words that select it after `python -m analysis figures`."""
+    files: list[Path] = field(default_factory=list)
+    """Where its figures go, below the root of all output: each a path to which what a figure shows is added."""
+
+    @property
+    def swept(self) -> list[str]:
+        """The keys of a config that are swept."""
+        arms = list(self.arms.values())
+        return [column for keys in self.axes for key in keys for column in columns(key, arms)]
+
+    def labels(self, axes: Sequence[str] = ()) -> dict[str, str]:
+        """Return arm -> what it is called beside the others of its data set, without the keys that are axes."""
+        told = labels(list(self.arms.values()), self.swept, off=["dataset.name", *axes])
+        return dict(zip(self.arms, told, strict=True))
 
 
-def experiment_names() -> list[str]:
-    """Return the experiments that are one figure."""
-    paths = sorted((CONF / "experiment").glob("*.yaml"))
-    hydra = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"] for path in paths}
-    return [name for name in hydra if hydra[name].get("callbacks", {}).get("figures", {}).get("names") == [name]]
+def experiment_names(config_dir: str | None = None, *, asked: Sequence[str] = ()) -> list[str]:
+    """Return the experiments that Hydra finds and that are one figure; name on stderr those that are broken.
+
+    Of those that were asked for, whoever loads them says what is wrong.
+    """
+    names = []
+    with config_loader(config_dir) as loader:
+        for name in loader.get_group_options("experiment"):
+            try:
+                names += [name] * (_drawn(loader, name) in ([], [name]))
+            except UserError as error:
+                if name not in asked:
+                    print(error, file=sys.stderr)
+    return names
 
 
-def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
-    """Compose the experiment of this file in conf/experiment, with overrides as on the command line of run.py.
+def drawn_names(name: str, config_dir: str | None = None) -> list[str]:
+    """Return the experiments whose figures this one draws: its own, or those of `hydra.callbacks.figures.names`.
+
+    UserError: there is no such experiment, or it is broken.
+    """
+    with config_loader(config_dir) as loader:
+        return _drawn(loader, name) or [name]
+
+
+def _drawn(loader: ConfigLoader, name: str) -> list[str]:
+    repository: Any = loader.repository  # type: ignore[attr-defined]
+    try:
+        found = repository.load_config(f"experiment/{name}")
+        if found is None:
+            names = loader.get_group_options("experiment")
+            raise UserError(f"experiment={name}: there is no such experiment{close_match(name, names)} Choices: "
+                            f"{', '.join(names)}")  # fmt: skip
+        if found.header["package"] != "_global_":
+            raise UserError(f"experiment={name} is broken: its first line must be '# @package _global_'")
+        ours = OmegaConf.masked_copy(found.config, [key for key in found.config if key != "hydra"])
+        OmegaConf.merge(OmegaConf.structured(Config), ours)
+        names = OmegaConf.select(found.config, "hydra.callbacks.figures.names") or []
+        return [str(other) for other in names]
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
+        said = str(error) if isinstance(error, yaml.YAMLError) else explain(error)
+        raise UserError(f"experiment={name} is broken: {' '.join(said.split())}") from None
+
+
+def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str | None = None) -> Experiment:
+    """Compose the experiment of this name, with overrides as on the command line of run.py: all runs of its arms.
 
     Raises:
-        UserError: a value is impossible.
+        UserError: it is broken, or a value is impossible.
         HydraException: there is no such experiment, or an override is not understood.
     """
-    with composer([f"experiment={name}", *overrides, "device=cpu"]) as jobs:  # an arm has no device
-        sweeper = jobs.master.hydra.sweeper
-        plan = make_plan(jobs, zipped=sweeper.get("zip") or [], exclude=sweeper.get("exclude") or [])
-    configs = [job.config for job in plan.jobs]
-    arms = {arm(config): config for config in configs}
+    drawn_names(name, config_dir)
+    words = [f"experiment={name}", *overrides]
+    plan = _plan([*words, "device=cpu"], config_dir)  # an arm has no device
     return Experiment(
         name=name,
-        arms=dict(zip(arms, name_arms(list(arms.values())), strict=True)),
-        variant=[override for override in overrides if override.partition("=")[0].split(".")[0] not in _SAME_ARMS],
-        datasets=list(dict.fromkeys(config.dataset.name for config in configs)),
-        seeds={config.seed for config in configs},
+        **_arms([job.config for job in plan.jobs], plan.axes),
+        runs=None,
+        command=["python", "run.py", *words],
+        selection=[name, *overrides],
+        files=[published(name, overrides)],
     )
+
+
+def load_drawn(
+    name: str, overrides: Sequence[str] = (), *, names: Sequence[str] | None = None, config_dir: str | None = None
+) -> list[Experiment]:
+    """Return the experiments that this one draws, which are `names` where they are known, with these overrides.
+
+    Of several, each keeps its own data set and models. The errors are those of `load_experiment`.
+    """
+    names = names or drawn_names(name, config_dir)
+    own = ("dataset", "model") if len(names) > 1 else ()
+    kept = [part for part in overrides if part.partition("=")[0] not in own]
+    return [load_experiment(drawn, kept, config_dir=config_dir) for drawn in names]
+
+
+def published(name: str, overrides: Sequence[str]) -> Path:
+    """Return where an experiment's figures go; with overrides that make other arms, beside those of its own."""
+    variant = [override for override in overrides if override.partition("=")[0].split(".")[0] not in _SAME_ARMS]
+    return Path("figures", file_name([name, *variant]))
+
+
+def asked_for(overrides: Sequence[str], *, config_dir: str | None = None) -> Experiment:
+    """Return exactly the runs of `run.py -m` with these overrides; the errors are those of `load_experiment`."""
+    plan = _plan(overrides, config_dir)
+    return Experiment(
+        name=" ".join(overrides),
+        **_arms([job.config for job in plan.jobs], plan.axes),
+        runs=[job.id for job in plan.jobs],
+        command=["python", "run.py", "-m", *overrides],
+        selection=list(overrides),
+        files=[Path("figures", file_name(overrides))],
+    )
+
+
+def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
+    with composer(words, config_dir=config_dir) as jobs:
+        sweeper = jobs.master.hydra.sweeper
+        return make_plan(jobs, zipped=sweeper.get("zip") or [], exclude=sweeper.get("exclude") or [])
+
+
+def _arms(configs: Sequence[Config], axes: list[list[str]]) -> dict[str, Any]:
+    return {"arms": arms_of(configs, axes), "axes": axes, "seeds": {config.seed for config in configs}}
+
+
+def arms_of(configs: Iterable[Config], axes: list[list[str]]) -> dict[str, Arm]:
+    """Return the arms of these resolved configs, in their order; `axes`: what was swept."""
+    first: dict[str, Config] = {}
+    for config in configs:
+        first.setdefault(arm(config), config)
+    return dict(zip(first, name_arms(list(first.values()), axes), strict=True))
+
+
+def file_name(words: Sequence[str]) -> str:
+    """Return what files are called that are made of these words: readable, and no longer than a file system takes."""
+    name = re.sub(r"[^\w.,=-]+", "_", "-".join(words))
+    return name if len(name) <= 150 else f"{name[:140]}-{sha256(name.encode()).hexdigest()[:8]}"

@@ -1,9 +1,7 @@
 """The figures of a study, as PNG and SVG."""
 
 import io
-import re
-import sys
-import textwrap
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -13,184 +11,173 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import plots
 from analysis.arms import MODEL_LABELS
-from analysis.experiments import Experiment
-from analysis.stats import interval_name, summarise
+from analysis.heat_maps import heat_maps
+from analysis.metrics import Metric
+from analysis.panels import after, entitle, labelled, one_below_another, share_legend, side_by_side, title
+from analysis.stats import FEWEST, interval_name
 from analysis.study import Study, has_seeds
-from analysis.tables import accuracy_table, to_text
+from analysis.tables import final_table, to_text
+from weightnet.errors import RunFailed
 from weightnet.runs.folder import write_whole
 
-DATASET_TITLES = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
-
-MOST_IN_LEGEND = 6  # more lines have their legend beside them
-
-GRIDS = (("-kernels", "pool", "dims.n", "dims.m"), ("-projections", "projection", "model.kind", "dims.dx"))
-"""Suffix, model, rows and columns of the heat maps, drawn where an experiment varies both."""
+MOST_INCHES = 300  # 60,000 pixels; from 65,536 on nothing can be drawn
 
 Drawn = tuple[Figure, pd.DataFrame]
 """A figure, and what it shows."""
 
 
-def draw(study: Study, *, data: bool = False) -> Path:
-    """Draw a study's figures, print its tables, and return the path of the learning curves' PNG.
+def draw(study: Study, *, data: bool = False) -> None:
+    """Draw a study's figures and print its tables.
 
-    With two seeds or more, `<name>-final` shows the last epoch's accuracy of every seed, and `<name>-differences` the
-    paired differences from the baseline where there is one (`<name>-differences-from-<reference>`: from another model).
-    `<name>-feedback` shows the length of the feedback vector. An SVG lies beside each PNG; both hold the ids of their
-    runs. Overrides that change the arms are part of the title and of the file's name: they leave the published figure
-    alone. With `data`, what is drawn is written as CSV beside each figure.
+    The first figure follows from what was swept (`analysis.pictures`). With two seeds or more, `-final` shows every
+    seed after the last epoch, and `-differences` the paired differences from the baseline where there is one
+    (`-differences-from-<reference>`: from another model). `-feedback` is the length of the feedback vector against the
+    epoch. An SVG lies beside each PNG; both hold the ids of their runs. With `data`, what is drawn is written as CSV.
     """
-    _report_gaps(study.experiment, study.runs)
-    print(f"\n{to_text(accuracy_table(study.runs))}\n")
+    print(f"\n{to_text(final_table(study.runs, study.metric), study.metric)}\n")
     if study.differences is not None:
-        print(f"{to_text(study.differences)}\n")
-    name = "-".join([study.experiment.name, *study.experiment.variant])
-    stem = study.outputs / "figures" / re.sub(r"[^\w.,=-]+", "_", name)
-    stem.parent.mkdir(parents=True, exist_ok=True)
+        print(f"{to_text(study.differences, study.metric)}\n")
     for suffix, (figure, frame) in figures_of(study).items():
-        for kind in ("svg", "png"):
-            write_whole(Path(f"{stem}{suffix}.{kind}"), image(figure, kind, list(study.runs["run"])))
+        written = {kind: image(figure, kind, list(study.runs["run"])) for kind in ("svg", "png")}
         if data:
-            write_whole(Path(f"{stem}{suffix}.csv"), frame.to_csv(index=False).encode())
-        print(f"figure: {stem}{suffix}.png (and .svg{' and .csv' if data else ''})")
-    return Path(f"{stem}.png")
+            written["csv"] = frame.to_csv(index=False).encode()
+        for stem in study.files:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            for kind, content in written.items():
+                write_whole(Path(f"{stem}{suffix}.{kind}"), content)
+        print(f"figure: {study.files[0]}{suffix}.png (and .svg{' and .csv' if data else ''})")
 
 
 def figures_of(study: Study) -> dict[str, Drawn]:
-    """Return an experiment's figures by the suffix of their names."""
-    done = study.runs[study.runs["status"] == "done"]
-    drawn = {"": _curves(study.experiment, study.epochs)}
-    if has_seeds(done):
-        drawn["-final"] = _final(study.experiment, done)
-    for suffix, model, rows, columns in GRIDS:
-        arms = done[done["model.name"] == model]
-        if arms[rows].nunique() > 1 and arms[columns].nunique() > 1:
-            drawn[suffix] = _grid(study.experiment, arms, rows, columns)
-    if len(measured := study.epochs.dropna(subset="me_norm")):
-        drawn["-feedback"] = _feedback(study.experiment, measured)
+    """Return a study's figures by the suffix of their names; RunFailed: no epoch has ended."""
+    runs, epochs = (frame.dropna(subset=study.metric.column) for frame in (study.runs, study.epochs))
+    done = runs[runs["status"] == "done"]
+    axes = study.axes if len(done) else []
+    if epochs.empty:
+        raise RunFailed(f"{study.experiment.name}: no epoch has ended with a number for {study.metric.label}")
+    shape = [_curves, _against, heat_maps][len(axes)]
+    drawn = {"": shape(study, done if axes else epochs)}
+    if len(done) and has_seeds(done):
+        drawn["-final"] = _final(study, done)
+    if not axes and study.metric.column == "accuracy" and len(measured := epochs.dropna(subset="me_norm")):
+        drawn["-feedback"] = _feedback(study, measured)
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
         drawn[f"-differences{suffix}"] = _differences(study, study.differences)
     return drawn
 
 
-def _report_gaps(experiment: Experiment, runs: pd.DataFrame) -> None:
-    """Say which arms have no run and which runs are not finished."""
-    for key, arm in experiment.arms.items():
-        if key not in set(runs["arm"]):
-            print(f"{experiment.name}: no finished or running run of '{arm.label}'", file=sys.stderr)
-    for run in runs.loc[runs["status"] == "running", "run"]:
-        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
+def _curves(study: Study, epochs: pd.DataFrame) -> Drawn:
+    """Return the metric against the epoch, a line an arm, a panel a data set; n is in the legend."""
+    figure, summary = _against_epoch(study, epochs, [study.metric], 4.4)
+    title(figure, epochs.assign(label=epochs["arm"]), study.metric.label)
+    return figure, summary.drop(columns="of")
 
 
-def _curves(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
-    """Return test accuracy in % against epoch, a line an arm; n is in the legend."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    ax = figure.subplots()
-    summary = _lines(ax, *_labelled(experiment, epochs), "accuracy", "test accuracy (%)")
-    ax.set_title(_title(experiment, _over_seeds(epochs)))
-    ax.set_ylim(max(ax.get_ylim()[0], 0), min(ax.get_ylim()[1], 100))  # an interval may leave the possible
-    ax.set_xlim(0.5, summary["epoch"].max() + 0.5)
-    _tame_legend(figure, ax)
+def _feedback(study: Study, epochs: pd.DataFrame) -> Drawn:
+    """Return the length of the feedback vector, and of its change in an epoch, against the epoch."""
+    possible = (0.0, math.inf)
+    lengths = [Metric("me_norm", "|me|", bounds=possible), Metric("me_change", "|me - me before|", bounds=possible)]
+    figure, summary = _against_epoch(study, epochs, lengths, 6.4)
+    title(figure, epochs.assign(label=epochs["arm"]), "the feedback vector")
     return figure, summary
 
 
-def _lines(ax: Axes, data: pd.DataFrame, colours: dict[str, plots.Colour], column: str, name: str) -> pd.DataFrame:
-    """Draw the mean of a column against the epoch, a line a label, and return what is drawn."""
-    summary = summarise(data, by=["label", "epoch"], value=column)
-    plots.learning_curves(summary, x="epoch", y="mean", hue="label", colours=colours, ax=ax)
-    ax.set(xlabel="epoch", ylabel=name)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return summary
+def _against_epoch(study: Study, epochs: pd.DataFrame, metrics: list[Metric], height: float) -> Drawn:
+    """Return metrics against the epoch, one below the other, a line an arm, a column a data set."""
+    data, colours = labelled(study, epochs)
+    figure, panels = side_by_side(data, height, len(metrics))
+    parts = []
+    for dataset, column in panels.items():
+        own = data[data["dataset.name"] == dataset]
+        for metric, ax in zip(metrics, column, strict=True):
+            summary = metric.summary(own, ["label", "epoch"])
+            plots.learning_curves(summary, x="epoch", y="mean", hue="label", colours=colours, ax=ax)
+            _show_few(own, summary, metric, "epoch", colours, ax)
+            ax.set(xlabel="epoch" if ax is column[-1] else "", xlim=(0.5, summary["epoch"].max() + 0.5))
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            parts.append(summary.assign(of=metric.column, dataset=dataset))
+        for ax in column[1:]:
+            ax.get_legend().remove()  # type: ignore[union-attr]
+    share_legend(figure, [column[0] for column in panels.values()])
+    return figure, pd.concat(parts, ignore_index=True)
 
 
-def _over_seeds(rows: pd.DataFrame) -> str:
-    return ": mean and 95% t-interval over seeds" if rows["seed"].nunique() > 1 else ""
+def _show_few(
+    rows: pd.DataFrame, summary: pd.DataFrame, metric: Metric, x: str, colours: dict[str, plots.Colour], ax: Axes
+) -> None:
+    """Show every seed of the points that have no interval; let the axis follow the points, and name it."""
+    few = summary.loc[summary["n"].between(2, FEWEST - 1), ["label", x]].merge(rows, on=["label", x])
+    for label, points in few.dropna(subset=x).groupby("label"):
+        ax.plot(points[x], points[metric.column], "_", color=colours[str(label)], markersize=7, alpha=0.8)
+    ends = [*summary["low"], *summary["high"]]
+    shown = plots.limits([*summary["mean"], *few[metric.column]], ends, metric.bounds)
+    ax.set_ylim(shown)
+    plots.say_cut(ax, ends, shown)
+    ax.set_ylabel(metric.axis)
 
 
-def _tame_legend(figure: Figure, ax: Axes) -> None:
-    """Move a legend that would cover the lines beside them, and make room for it there."""
-    handles, labels = ax.get_legend_handles_labels()
-    legend = ax.get_legend()
-    if legend is None or len(labels) <= MOST_IN_LEGEND:
-        return
-    legend.remove()
-    columns = -(-len(labels) // 24)
-    figure.set_figwidth(figure.get_figwidth() + 2.2 * columns)
-    figure.legend(handles, labels, loc="outside right center", fontsize="x-small", ncols=columns)
+def _against(study: Study, done: pd.DataFrame) -> Drawn:
+    """Return the metric after the last epoch against the swept number, a line an arm, a panel a data set."""
+    (x,), metric = study.axes, study.metric
+    data, colours = labelled(study, done, axes=[x], counted=False)
+    figure, panels = side_by_side(data, 4.4)
+    parts = []
+    for dataset, (ax,) in panels.items():
+        own = data[data["dataset.name"] == dataset]
+        summary = metric.summary(own, ["label", x])
+        plots.against(summary, x=x, hue="label", colours=colours, ax=ax)
+        _show_few(own, summary, metric, x, colours, ax)
+        ax.set_xlabel(x)
+        parts.append(summary.assign(dataset=dataset))
+    share_legend(figure, [ax for (ax,) in panels.values()])
+    title(figure, data, f"{after(metric.label, done)} against {x}", by=["label", x])
+    return figure, pd.concat(parts, ignore_index=True)
 
 
-def _final(experiment: Experiment, done: pd.DataFrame) -> Drawn:
-    """Return the last epoch's test accuracy in %: every seed, mean and interval, a row an arm."""
-    data, colours = _labelled(experiment, done)
-    summary = summarise(data, by=["label"], value="accuracy")
-    figure = Figure(figsize=(6.4, 1.2 + 0.4 * len(summary)), layout="constrained")
-    ax = plots.seed_points(data, summary, x="accuracy", y="label", colours=colours, ax=figure.subplots())
-    ax.set_xlabel("test accuracy (%)")
-    figure.suptitle(_title(experiment, ": every seed, mean and 95% t-interval"), fontsize="medium")
-    return figure, data[["label", "seed", "accuracy", "run"]]
-
-
-def _grid(experiment: Experiment, arms: pd.DataFrame, rows: str, columns: str) -> Drawn:
-    """Return the mean accuracy of a model's arms over two of its keys."""
-    whole = {key: int for key in (rows, columns) if arms[key].dtype == float}  # float only for runs without kernels
-    width, height = arms[columns].nunique(), arms[rows].nunique()
-    if width > height:  # a tall map is easier to read than a wide one
-        rows, columns, width, height = columns, rows, height, width
-    means = arms.astype(whole).groupby([rows, columns])["accuracy"].agg(["mean", "count"]).reset_index()
-    figure = Figure(figsize=(3.5 + 0.6 * width, 1.5 + 0.25 * height), layout="constrained")
-    ax = plots.heat_map(means, rows=rows, columns=columns, value="mean", ax=figure.subplots())
-    ax.set(xlabel=columns.rpartition(".")[2], ylabel=rows.rpartition(".")[2])
-    least, most = means["count"].min(), means["count"].max()
-    count = f"n = {least}" if least == most else f"n = {least} to {most}"
-    figure.suptitle(_title(experiment, f": mean test accuracy (%), {count} runs a cell"), fontsize="medium")
-    return figure, means
-
-
-def _feedback(experiment: Experiment, epochs: pd.DataFrame) -> Drawn:
-    """Return the length of the feedback vector, and of its change in an epoch, against the epoch."""
-    data, colours = _labelled(experiment, epochs)
-    figure = Figure(figsize=(6.4, 6.4), layout="constrained")
-    upper, lower = figure.subplots(2, sharex=True)
-    norm = _lines(upper, data, colours, "me_norm", "|me|")
-    change = _lines(lower, data, colours, "me_change", "|me - me an epoch before|")
-    upper.get_legend().set_loc("best")
-    lower.get_legend().remove()
-    _tame_legend(figure, upper)
-    figure.suptitle(_title(experiment, f", the feedback vector{_over_seeds(data)}"), fontsize="medium")
-    return figure, pd.concat([norm.assign(of="me_norm"), change.assign(of="me_change")], ignore_index=True)
+def _final(study: Study, done: pd.DataFrame) -> Drawn:
+    """Return the metric after the last epoch: every seed, mean and interval, a row an arm, a panel a data set."""
+    data, colours = labelled(study, done, distinct=False)
+    metric, sets = study.metric, {str(key): own for key, own in data.groupby("dataset.name", sort=False)}
+    figure, panels = one_below_another({dataset: own["label"].nunique() for dataset, own in sets.items()})
+    for dataset, ax in panels.items():
+        own = sets[dataset]
+        summary = metric.summary(own, ["label"])
+        plots.seed_points(own, summary, x=metric.column, y="label", colours=colours, ax=ax)
+        ends = [*summary["low"], *summary["high"]]
+        shown = plots.limits(list(own[metric.column]), ends, metric.bounds)
+        ax.set_xlim(shown)
+        plots.say_cut(ax, ends, shown)
+        ax.set_xlabel(metric.axis)
+    title(figure, data, after(metric.label, done), every=True)
+    return figure, data[["dataset.name", "label", "seed", metric.column, "run"]]
 
 
 def _differences(study: Study, table: pd.DataFrame) -> Drawn:
-    """Return the paired differences from the reference in points, a row an arm."""
+    """Return the paired differences from the reference, a row an arm, a panel a data set."""
+    metric = study.metric
     labels = [f"{row['label']} (n={row['n']})\n{row['confounds']}".rstrip() for _, row in table.iterrows()]
-    of_arm = {arm.label: arm.colour for arm in study.experiment.arms.values()}
-    colours = plots.palette(dict(zip(labels, table["label"].map(of_arm), strict=True)))
-    shown = table.assign(label=labels)
-    figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(shown)), layout="constrained")
-    ax = plots.differences(shown, y="label", margin=study.margin, colours=colours, ax=figure.subplots())
-    ax.set_xlabel(f"difference (points); grey: the margin of {study.margin:g}")
+    names = study.experiment.labels()
+    of_label = {names[key]: arm.colour for key, arm in study.experiment.arms.items()}
+    shown = table.assign(label=labels, colour=table["label"].map(of_label))
+    figure, panels = one_below_another(dict(shown["dataset"].value_counts(sort=False)))
+    for dataset, ax in panels.items():
+        own = shown[shown["dataset"] == dataset]
+        colours = plots.model_colours(dict(zip(own["label"], own["colour"], strict=True)))
+        plots.differences(own, y="label", margin=metric.margin, colours=colours, ax=ax)
+        ax.set_xlim(plots.limits([0, *own["difference"], *own["low"], *own["high"]], []))
+        grey = f"; grey: the margin of {metric.margin:g}" if metric.margin else ""
+        ax.set_xlabel(f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{grey}")
     reference = MODEL_LABELS.get(study.reference, study.reference)
-    title = f": difference in accuracy from '{reference}', paired by seed, 95% {interval_name(list(shown['n']))}"
-    figure.suptitle(_title(study.experiment, title), fontsize="medium")
-    return figure, shown
-
-
-def _labelled(experiment: Experiment, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, plots.Colour]]:
-    """Return the rows with the `label` of their arm (n in it), and a colour for each label."""
-    counts = rows.groupby("arm")["seed"].nunique()
-    labels = {key: f"{arm.label} (n={counts[key]})" for key, arm in experiment.arms.items() if key in counts}
-    colours = plots.palette({label: experiment.arms[key].colour for key, label in labels.items()})
-    return rows.assign(label=rows["arm"].map(labels)), colours
-
-
-def _title(experiment: Experiment, what: str) -> str:
-    variant = [override for override in experiment.variant if not override.startswith("dataset=")]
-    titles = [DATASET_TITLES.get(dataset, dataset) for dataset in experiment.datasets]
-    return textwrap.fill(f"{', '.join(titles + variant)}{what}", 60)
+    intervals = f", 95% {interval_name(list(table['n']))}" if table["low"].notna().any() else ""
+    entitle(figure, table["dataset"], f"{metric.label} minus that of '{reference}', paired by seed{intervals}")
+    return figure, shown.drop(columns="colour")
 
 
 def image(figure: Figure, kind: str, runs: list[str]) -> bytes:
     """Return a figure as PNG (200 dpi) or SVG that holds the ids of its runs."""
     buffer = io.BytesIO()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(min(width, MOST_INCHES), min(height, MOST_INCHES))
     figure.savefig(buffer, format=kind, dpi=200, metadata={"Description": f"runs: {', '.join(runs)}"})
     return buffer.getvalue()

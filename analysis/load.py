@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where P
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
 
+_FEEDBACK = ("me_norm", "me_change")
+
 _Read = tuple[RunFolder, Record, Config, list[dict[str, float]]]
 """One run's files; of each epoch the columns of metrics.csv, `me_norm` and `me_change`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """All runs below an output root."""
+    """Runs below an output root."""
 
     outputs: Path
     runs: pd.DataFrame
@@ -38,14 +41,21 @@ class Runs:
     epochs: pd.DataFrame
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
+    own: list[str]
+    """The runs' own metrics: columns of metrics.csv, and of both frames."""
+    configs: dict[str, Config]
+    """Of each run, by its id."""
     skipped: list[str]
     """The folders that could not be read, and why: they are in neither frame."""
 
 
-def load_runs(outputs: str | Path) -> Runs:
-    """Read every run folder below `<outputs>/runs`; name those that are broken or half-written."""
-    found, skipped = [], []
-    for folder in sorted(path for path in (Path(outputs) / "runs").glob("[!.]*") if path.is_dir()):
+def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
+    """Read every run folder below `<outputs>/runs`, or those of these ids that are there, in this order.
+
+    Those that are broken or half-written are named.
+    """
+    found, skipped, root = [], [], Path(outputs) / "runs"
+    for folder in filter(Path.is_dir, sorted(root.glob("[!.]*")) if ids is None else [root / run for run in ids]):
         try:
             found.append(_read_run(folder))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -56,10 +66,15 @@ def load_runs(outputs: str | Path) -> Runs:
     runs = pd.DataFrame(rows, columns=None if rows else empty)
     runs["age"] = time.time() - runs["written"]
     curves = [{"run": run.path.name, **epoch} for run, _, _, curve in found for epoch in curve]
-    points = pd.DataFrame(curves, columns=["run", *METRICS, "me_norm", "me_change"])
+    written = dict.fromkeys(column for *_, curve in found for epoch in curve[-1:] for column in epoch)
+    own = [column for column in written if column not in {*runs.columns, "accuracy", *_FEEDBACK}]
+    last = pd.DataFrame([curve[-1] if curve else {} for *_, curve in found], index=runs.index, columns=own, dtype=float)
+    runs = pd.concat([runs, last], axis="columns")
+    points = pd.DataFrame(curves, columns=["run", *METRICS, *_FEEDBACK, *own])
     runs["accuracy"], points["accuracy"] = (100 * frame["test_accuracy"].astype(float) for frame in (runs, points))
-    epochs = points.astype({"epoch": int, "step": int}).merge(runs.drop(columns=[*METRICS, "accuracy"]), on="run")
-    return Runs(Path(outputs), runs, epochs, skipped)
+    epochs = points.astype({"epoch": int, "step": int}).merge(runs.drop(columns=[*METRICS, "accuracy", *own]), on="run")
+    configs = {run.path.name: config for run, _, config, _ in found}
+    return Runs(Path(outputs), runs, epochs, own, configs, skipped)
 
 
 def report_skipped(loaded: Runs) -> Runs:
@@ -85,7 +100,7 @@ def refuse_mixture(runs: pd.DataFrame) -> None:
 def report_stale(runs: pd.DataFrame, name: str) -> None:
     """Say on stderr how many of an experiment's finished runs are stale, and why."""
     for why, count in runs.loc[(runs["status"] == "done") & (runs["why"] != ""), "why"].value_counts().items():
-        print(f"{name}: {_runs(count)} stale: {why}", file=sys.stderr)
+        print(f"{name}: {count_runs(count)} stale: {why}", file=sys.stderr)
 
 
 def _mixture(runs: pd.DataFrame) -> list[str]:
@@ -106,19 +121,23 @@ def _mixture(runs: pd.DataFrame) -> list[str]:
     for what, each in values:
         counts = Counter(value for value in each if value is not None)
         if len(counts) > 1:
-            mixed.append(f"{what} {', '.join(f'{value} ({_runs(count)})' for value, count in counts.items())}")
+            mixed.append(f"{what} {', '.join(f'{value} ({count_runs(count)})' for value, count in counts.items())}")
     return mixed if len(mixed) <= 5 else [*mixed[:4], f"{len(mixed) - 4} more"]
 
 
-def _runs(count: int) -> str:
-    return f"{count} run{'s' if count > 1 else ''}"
+def count_runs(count: int) -> str:
+    """Return "1 run", "2 runs"."""
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def _read_run(folder: Path) -> _Read:
     """Return a run's files; raise whatever is wrong with them."""
-    if missing := [name for name in ("run.json", "config.yaml", "metrics.csv") if not (folder / name).exists()]:
-        raise ValueError(f"no {missing[0]}")
+    for name in ("run.json", "config.yaml"):
+        if not (folder / name).exists():
+            raise ValueError(f"no {name}")
     record = read_record(folder / "run.json")
+    if record.status == "done" and not (folder / "metrics.csv").exists():  # others may have failed before an epoch
+        raise ValueError("no metrics.csv")
     plain = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
     if not isinstance(plain, dict):
         raise ValueError("config.yaml is not a mapping")
@@ -129,13 +148,14 @@ def _read_run(folder: Path) -> _Read:
     if record.status == "done" and len(curve) != config.train.epochs:
         raise ValueError(f"done, but metrics.csv has {len(curve)} of {config.train.epochs} epochs")
     rows = run.table("feedback.csv", ("epoch", "norm", "change"))
-    feedback = {row["epoch"]: {"me_norm": row["norm"], "me_change": row["change"]} for row in rows}
+    feedback = {row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in rows}
     return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]
 
 
 def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, float]], now: Origin) -> dict[str, Any]:
     """Return a run's columns; `now` is what it would be made with now."""
     state, last = run.state_of(record, now), curve[-1] if curve else {}
+    files = [run.path / name for name in ("run.json", "metrics.csv")]
     return {
         "run": run.path.name,
         "path": str(run.path),
@@ -145,7 +165,7 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
         **flat(asdict(config)),
-        "written": max((run.path / name).stat().st_mtime for name in ("run.json", "metrics.csv")),
+        "written": max(path.stat().st_mtime for path in files if path.exists()),
         **{column: last.get(column) for column in METRICS},
         "epoch": len(curve),
         "step": int(last["step"]) if curve else None,

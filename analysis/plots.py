@@ -1,11 +1,17 @@
-"""Drawing. Functions take estimates and intervals, never raw runs, and draw on the axes they are given, or new ones."""
+"""Drawing. Functions take estimates and intervals, never raw runs, and draw on the axes they are given, or new ones.
 
-from collections.abc import Mapping
+Arms that are equal are seen all the same: the later ones are thinner, dashed otherwise, and lie on top.
+"""
 
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 Colour = tuple[float, float, float]
 
@@ -17,12 +23,32 @@ COLOURS: dict[str, Colour] = {
 }  # fmt: skip
 """The same model has the same colour in every figure; seaborn's colour-blind palette, then others."""
 
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vP*X<>"
+DIVERGING = "RdBu"
+MOST_TICKS = 10  # swept values, each with a tick of its own
+
+
+def model_colours(labels: Mapping[str, str]) -> dict[str, Colour]:
+    """Return the colour of each label's model: for rows, which need not be told apart by colours."""
+    return {label: colour for label, model in labels.items() for colour in palette({label: model}).values()}
+
 
 def palette(labels: Mapping[str, str]) -> dict[str, Colour]:
     """Return a colour for each label; `labels` maps it to a key of `COLOURS`, whose colour goes to its first label."""
     unused: dict[str, Colour | None] = {**COLOURS}
     spare = iter(sns.color_palette("husl", len(labels)))
     return {label: unused.pop(model, None) or next(spare) for label, model in labels.items()}
+
+
+def line_styles(colours: Mapping[str, Colour]) -> dict[str, dict[str, object]]:
+    """Return how the line of each label is drawn, so that of several equal ones each is seen."""
+    share = np.linspace(1, 0, len(colours)) if len(colours) > 1 else [0.3]
+    return {
+        label: {"color": colour, "linestyle": _DASHES[place % len(_DASHES)], "marker": _MARKERS[place % len(_MARKERS)],
+                "linewidth": 1.3 + 1.7 * share[place], "markersize": 3.5 + 3 * share[place], "markeredgewidth": 0}
+        for place, (label, colour) in enumerate(colours.items())
+    }  # fmt: skip
 
 
 def learning_curves(
@@ -33,15 +59,76 @@ def learning_curves(
     `summary` has one row a point, with columns `x`, `y` (the estimate), `hue`, `low`, `high`.
     """
     ax = ax or Figure().subplots()
-    sns.lineplot(
-        data=summary, x=x, y=y, hue=hue, style=hue, palette=dict(colours), markers=True, dashes=False,
-        errorbar=None, markeredgewidth=0, markersize=5, ax=ax,
-    )  # fmt: skip
+    styles = line_styles(colours)
+    for label, line in summary.groupby(hue, sort=False):
+        ax.plot(line[x], line[y], label=str(label), **styles[str(label)])  # type: ignore[arg-type]
     for label, line in summary.dropna(subset=["low", "high"]).groupby(hue, sort=False):
         ax.fill_between(line[x], line["low"], line["high"], color=colours[str(label)], alpha=0.2, linewidth=0)
     ax.grid(True, alpha=0.4)
-    ax.legend(title=None, loc="lower right")
+    ax.legend(title=None, loc="best")
     return ax
+
+
+def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Colour], ax: Axes | None = None) -> Axes:
+    """Draw the mean against a number, a line a label (column `hue`), with error bars from `low` to `high`.
+
+    `summary` has one row a point, with columns `x`, `mean`, `low`, `high`, `hue`. A label without x (NaN) is a
+    horizontal line with a band. Values that span a decade have a logarithmic axis. Error bars are moved aside a little,
+    so that none hides another.
+    """
+    ax = ax or Figure().subplots()
+    values = np.sort(summary[x].dropna().astype(float).unique())
+    logarithmic = bool(values[0] > 0 and values[-1] >= 10 * values[0])
+    styles, lines = line_styles(colours), list(summary.groupby(hue, sort=False))
+    for place, (label, line) in enumerate(lines):
+        style, label = styles[str(label)], str(label)
+        if line[x].isna().all():
+            (row,) = line.to_dict("records")
+            ax.axhline(row["mean"], label=label, **{**style, "marker": ""})  # type: ignore[arg-type]
+            ax.axhspan(row["low"], row["high"], color=colours[label], alpha=0.15, linewidth=0)
+            continue
+        line = line.sort_values(x)
+        ax.plot(line[x], line["mean"], label=label, **style)  # type: ignore[arg-type]
+        line = line.dropna(subset=["low", "high"])
+        aside = min(0.012, 0.08 / len(lines)) * (place - (len(lines) - 1) / 2)
+        at = line[x] * (values[-1] / values[0]) ** aside if logarithmic else line[x] + aside * (values[-1] - values[0])
+        bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
+        ax.errorbar(at, line["mean"], bars, fmt="none", color=colours[label], capsize=2.5, elinewidth=1)
+    if logarithmic:
+        ax.set_xscale("log")
+    if len(values) <= MOST_TICKS:
+        ax.xaxis.set_major_locator(FixedLocator(list(values)))
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.margins(x=0.08)
+    ax.grid(True, alpha=0.4)
+    ax.legend(title=None, loc="best")
+    return ax
+
+
+def limits(
+    points: Sequence[float], ends: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float] | None:
+    """Return the limits of an axis that shows all points and, unless they would squash these, all `ends` of intervals.
+
+    Intervals that are more than three times as wide as the range of the points are cut. None: there is no point.
+    """
+    finite, beyond = ([value for value in values if math.isfinite(value)] for values in (points, ends))
+    if not finite:
+        return None
+    least, most = min(finite), max(finite)
+    low, high = min([least, *beyond]), max([most, *beyond])
+    if most > least and high - low > 3 * (most - least):
+        low, high = max(low, 2 * least - most), min(high, 2 * most - least)
+    margin = 0.05 * (high - low) or max(0.01 * abs(high), 1e-9)
+    return max(low - margin, bounds[0]), min(high + margin, bounds[1])
+
+
+def say_cut(ax: Axes, ends: Sequence[float], shown: tuple[float, float] | None) -> None:
+    """Say in a panel that there is more of an interval than it shows."""
+    if shown and any(end < shown[0] or end > shown[1] for end in ends):
+        ax.annotate("intervals go on outside", (0.99, 0.99), xycoords="axes fraction", ha="right", va="top",
+                    fontsize="x-small", color="0.3")  # fmt: skip
 
 
 def seed_points(
@@ -67,14 +154,15 @@ def seed_points(
 
 
 def differences(
-    table: pd.DataFrame, *, y: str, margin: float, colours: Mapping[str, Colour], ax: Axes | None = None
+    table: pd.DataFrame, *, y: str, margin: float | None, colours: Mapping[str, Colour], ax: Axes | None = None
 ) -> Axes:
     """Draw each arm's difference from the reference with its interval and verdict, and the band of the margin.
 
     `table` is as `analysis.stats.compare` returns it, with the label in column `y`; the margin is half the band.
     """
     ax = ax or Figure().subplots()
-    ax.axvspan(-margin, margin, color="0.9", zorder=0)
+    if margin:
+        ax.axvspan(-margin, margin, color="0.9", zorder=0)
     ax.axvline(0, color="0.4", linewidth=1, zorder=1)
     _intervals(table, y=y, estimate="difference", colours=colours, ax=ax)
     for place, verdict in enumerate(table["verdict"]):
@@ -93,13 +181,23 @@ def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[s
     ax.grid(True, axis="x", alpha=0.4)
 
 
-def heat_map(table: pd.DataFrame, *, rows: str, columns: str, value: str, ax: Axes | None = None) -> Axes:
-    """Draw column `value` as shades over the columns `rows` (upright) and `columns`, with the number in each cell.
+def heat_map(
+    table: pd.DataFrame, *, rows: Mapping[str, Sequence[float]], columns: Mapping[str, Sequence[float]], value: str,
+    shade: str, most: float, ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Draw column `shade` as colours, with the text of column `value` in each cell.
 
-    Values of the same cell are averaged; cells without a row stay empty.
+    `rows` (upright) and `columns` are a column of the table and all values that have a place. The colours diverge from
+    0 and end at -`most` and `most`. Cells without a row stay empty.
     """
     ax = ax or Figure().subplots()
-    grid = table.pivot_table(index=rows, columns=columns, values=value)
-    sns.heatmap(grid, annot=True, fmt=".2f", cmap="cividis", annot_kws={"size": 7}, ax=ax)
+    (row, index), (column, across) = *rows.items(), *columns.items()
+    grids = [table.pivot(index=row, columns=column, values=cell).reindex(list(index)) for cell in (shade, value)]
+    colours, text = (grid.reindex(columns=list(across)) for grid in grids)
+    ticks = {"xticklabels": [f"{at:g}" for at in across], "yticklabels": [f"{at:g}" for at in index]}
+    sns.heatmap(
+        colours, annot=text.astype(object).where(text.notna(), ""), fmt="", cmap=DIVERGING, vmin=-most, vmax=most,
+        cbar=False, linewidths=0.5, annot_kws={"size": 8}, ax=ax, **ticks,
+    )  # fmt: skip
     ax.tick_params(axis="y", rotation=0)
     return ax

@@ -11,10 +11,12 @@ import pandas as pd
 from jinja2 import StrictUndefined, Template
 from markupsafe import Markup
 
+from analysis.experiments import file_name
 from analysis.figures import figures_of, image
-from analysis.stats import MARGIN, interval_name
+from analysis.metrics import ACCURACY, Metric
+from analysis.stats import interval_name
 from analysis.study import Study
-from analysis.tables import accuracy_table, printable
+from analysis.tables import final_table, printable
 from weightnet.runs.folder import write_whole
 
 RUN_COLUMNS = {
@@ -24,39 +26,45 @@ RUN_COLUMNS = {
 FORMATS = {"accuracy": "{:.2f}".format, "test loss": "{:.4f}".format, "seconds": "{:.0f}".format}
 
 
-def write_report(studies: Sequence[Study]) -> Path:
-    """Write the page of these studies; return its path, `<outputs>/report-<names>.html`.
+def write_report(studies: Sequence[Study], path: Path | None = None) -> Path:
+    """Write the page of these studies; return its path: this one, or `<outputs>/report-<what selects them>.html`.
 
-    They share outputs, overrides and margin.
+    They share outputs, overrides, metric and margin.
     """
     names, first = [study.experiment.name for study in studies], studies[0]
+    selection = dict.fromkeys(word for study in studies for word in study.experiment.selection)
+    words = sorted(selection, key=lambda word: "=" in word)  # names first
+    path = path or first.outputs / f"report-{file_name(words)}.html"
     text = files("analysis").joinpath("report.html").read_text(encoding="utf-8")
     template = Template(text, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = template.render(sections=map(_section, studies), names=", ".join(names), margin=f"{first.margin:g}")
-    path = first.outputs / f"report-{'-'.join([*names, *first.overrides])}.html".replace("/", "_")
+    metric = first.metric
+    heading = "Accuracy" if metric.column == ACCURACY.column else metric.label
+    sections = map(_section, studies)
+    page = template.render(sections=sections, names=", ".join(names), metric=metric, heading=heading)
     write_whole(path, page.encode())
     return path
 
 
 def _section(study: Study) -> dict[str, Any]:
-    runs, name, overrides = study.runs, study.experiment.name, study.overrides
+    runs, experiment, metric = study.runs, study.experiment, study.metric
     pictures = [image(figure, "svg", list(runs["run"])) for figure, _ in figures_of(study).values()]
     done = runs[runs["status"] == "done"]
     packages = [column.removeprefix("version.") for column in runs.columns if column.startswith("version.")]
     versions = [f"{package} {_values(runs, f'version.{package}')}" for package in packages]
     comparison = [] if study.reference == "baseline" else [f"--reference={study.reference}"]
-    comparison += [] if study.margin == MARGIN else [f"--margin={study.margin:g}"]
+    comparison += [f"--metric={metric.column}"] * (metric.column != ACCURACY.column)
+    comparison += [f"--margin={metric.margin:g}"] * (metric.margin not in (None, ACCURACY.margin))
     compared = study.differences if study.differences is not None else pd.DataFrame()
     return {
-        "name": name,
-        "verdicts": [sentence(row, study.margin) for _, row in compared.iterrows()],
+        "name": experiment.name,
+        "verdicts": [sentence(row, metric) for _, row in compared.iterrows()],
         "interval": interval_name(list(compared["n"])) if len(compared) else "",
         "pictures": [base64.b64encode(picture).decode() for picture in pictures],
-        "accuracy": _table(printable(accuracy_table(runs))),
-        "differences": _table(printable(compared)) if len(compared) else None,
+        "final": _table(printable(final_table(runs, metric), metric)),
+        "differences": _table(printable(compared, metric)) if len(compared) else None,
         "commands": [
-            shlex.join(["python", "run.py", f"experiment={name}", *overrides, *_seeds(study)]),
-            shlex.join(["python", "-m", "analysis", "report", name, *overrides, *comparison]),
+            shlex.join([*experiment.command, *_seeds(study)]),
+            shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *comparison]),
         ],
         "facts": [
             f"{len(done)} finished runs of {done['seed'].nunique()} seeds, {len(runs) - len(done)} running",
@@ -69,27 +77,25 @@ def _section(study: Study) -> dict[str, Any]:
     }
 
 
-def sentence(row: pd.Series, margin: float) -> str:
-    """Return the verdict of a row of `analysis.tables.difference_table`, made with this margin, in words."""
+def sentence(row: pd.Series, metric: Metric = ACCURACY) -> str:
+    """Return the verdict of a row of `analysis.tables.difference_table`, made of this metric, in words."""
     difference, low, high, n = (row[key] for key in ("difference", "low", "high", "n"))
-    reference = f"'{row['reference']}'"
+    reference, what = f"'{row['reference']}'", "" if metric.column == ACCURACY.column else f"{metric.label} "
     more = f" (needs about {row['seeds']:.0f} more seeds)" if pd.notna(row["seeds"]) else ""
     words = {
-        "better": f"better than {reference}",
-        "worse": f"worse than {reference}",
-        "equivalent": f"equivalent to {reference} within {margin:g} points",
+        "equivalent": f"equivalent to {reference} within {metric.margin or 0:g}{metric.unit}",
         "undecided": f"undecided against {reference}{more}",
-    }[row["verdict"]]
-    interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
+    }.get(row["verdict"], f"{row['verdict']} than {reference}")
+    interval = f" [{metric.difference(low)}, {metric.difference(high)}]" if pd.notna(low) else ""
     warning = f"; they also differ in {row['confounds']}" if row["confounds"] else ""
-    numbers = f"{difference:+.3f} points{interval}, n = {n} pair{'s' if n > 1 else ''}"
-    return f"{row['dataset']}, {row['label']}: {words}; {numbers}{warning}"
+    numbers = f"{metric.difference(difference)}{metric.unit}{interval}, n = {n} pair{'' if n == 1 else 's'}"
+    return f"{row['dataset']}, {row['label']}: {what}{words}; {numbers}{warning}"
 
 
 def _seeds(study: Study) -> list[str]:
     """Return the override that asks for the seeds of the runs, where the experiment asks for others."""
     seeds = sorted(set(study.runs["seed"]))
-    if set(seeds) == study.experiment.seeds:
+    if study.experiment.runs is not None or set(seeds) == study.experiment.seeds:
         return []
     whole = seeds == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2
     return [f"seed=range({seeds[0]},{seeds[-1] + 1})" if whole else f"seed={','.join(map(str, seeds))}"]

@@ -5,12 +5,13 @@ two is one observation, and seeds are independent. The words of its verdict foll
 
 - `equivalent`: both one-sided tests of the equivalence test (TOST, Holm over the arms) reject, at `LEVEL`, that
   the difference is as large as the margin (it goes with a 90% interval, so a 95% interval may reach a little beyond);
-- `better`, `worse`: the sign-flip test (Holm over the arms) rejects, at `LEVEL`, that there is no difference;
+- `better`, `worse` (`higher`, `lower`, where nobody says which is better): the sign-flip test (Holm over the arms)
+  rejects, at `LEVEL`, that there is no difference;
 - `undecided`: neither.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,53 +20,65 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
+FEWEST = 3
+"""Observations from which on an interval is shown."""
 POWER = 0.8
 BOOTSTRAP_FROM = 10
 """Pairs from which on a bootstrap interval covers about as often as it says (`tests/test_stats.py`)."""
 MARGIN = 0.1
 """Percentage points of accuracy: the smallest difference worth having."""
+VERDICTS = {1: ("better", "worse"), -1: ("worse", "better"), 0: ("higher", "lower")}
+"""Direction in which a metric is better -> the verdicts of a positive and of a negative difference."""
 
 Values = npt.NDArray[np.float64]
 
 
 def summarise(data: pd.DataFrame, *, by: Sequence[str], value: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Return one row a group: the columns `by`, `mean` of `value`, its t-interval `low`, `high` (NaN if n = 1), `n`.
+    """Return one row a group: the columns `by`, `mean` of `value`, its t-interval `low`, `high`, `n`.
 
-    `data` has one row an observation; those of a group are taken as independent (seeds).
+    `data` has one row an observation; those of a group are taken as independent (seeds). The interval is NaN where
+    n < `FEWEST`.
     """
     table = data.groupby(list(by), dropna=False, sort=False)[value].agg(mean="mean", sem="sem", n="count").reset_index()
-    half = table["sem"] * stats.t.ppf((1 + confidence) / 2, (table["n"] - 1).where(table["n"] > 1))
+    half = table["sem"] * stats.t.ppf((1 + confidence) / 2, (table["n"] - 1).where(table["n"] >= FEWEST))
     return table.assign(low=table["mean"] - half, high=table["mean"] + half)[[*by, "mean", "low", "high", "n"]]
 
 
-def compare(data: pd.DataFrame, *, arm: str, reference: str, value: str, margin: float = MARGIN) -> pd.DataFrame:
-    """Compare every arm with the reference, one of the values of column `arm`, on the seeds that both have.
+def compare(
+    data: pd.DataFrame, *, arm: str, reference: str | Mapping[str, str], value: str, margin: float | None = MARGIN,
+    direction: int = 1,
+) -> pd.DataFrame:  # fmt: skip
+    """Compare arms with a reference, or each with its own (arm -> reference), on the seeds that both have.
 
-    `data` has one row an arm and `seed`; of `value` more is better, and the margin is in its units. The result has one
-    row an arm but the reference, in the order of the data: `arm`; `n`, seeds in common; `difference`, mean of arm minus
-    reference, with its interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST), both after Holm;
-    `improvement`, the share of seeds in which the arm is better, ties counted half; `seeds`, how many more it takes to
-    detect a difference of the margin among so many arms (`seeds_needed`); `verdict`. NaN where n is too small.
+    `data` has one row an arm (a value of column `arm`) and `seed`. `direction`: 1 where more of `value` is better, -1
+    where less is, 0 where nobody says. The margin is in units of `value`; None: no equivalence is tested. The result
+    has one row an arm that is compared, in the order of the data: `arm`; `n`, seeds in common; `difference`, mean of
+    arm minus reference, with its interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST), both after Holm;
+    `improvement`, the share of seeds in which the arm is better (or has more), ties counted half; `seeds`, how many
+    more it takes to detect a difference of the margin among so many arms (`seeds_needed`); `verdict`. NaN where n is
+    too small.
 
     Raises:
-        ValueError: the reference has no row, or an arm has a seed twice.
+        ValueError: a reference has no row, or an arm has a seed twice.
     """
     table = data.pivot(index="seed", columns=arm, values=value)
-    if reference not in table:
-        raise ValueError(f"{reference} has no runs")
-    others = [name for name in data[arm].unique() if name != reference]
-    paired = [(table[name] - table[reference]).dropna().to_numpy(dtype=float) for name in others]
+    if isinstance(reference, str):
+        reference = {name: reference for name in data[arm].unique() if name != reference}
+    if lacking := set(reference.values()) - set(table):
+        raise ValueError(f"{', '.join(sorted(lacking))} has no runs")
+    others = [name for name in data[arm].unique() if name in reference]
+    paired = [(table[name] - table[reference[name]]).dropna().to_numpy(dtype=float) for name in others]
     tests = sum(len(differences) > 1 for differences in paired)
-    result = pd.DataFrame([_estimates(differences, margin, tests) for differences in paired])
+    result = pd.DataFrame([_estimates(differences, margin, tests, direction or 1) for differences in paired])
     result.insert(0, arm, others)
     for p in ("p", "p_equivalent"):
-        result[p] = holm(result[p].to_numpy())
+        result[p] = holm(result[p].to_numpy(dtype=float))
     equivalent, different, more = result["p_equivalent"] < LEVEL, result["p"] < LEVEL, result["difference"] > 0
-    verdicts = np.select([equivalent, different & more, different], ["equivalent", "better", "worse"], "undecided")
-    return result.assign(verdict=verdicts)
+    words = ["equivalent", *VERDICTS[direction]]
+    return result.assign(verdict=np.select([equivalent, different & more, different], words, "undecided"))
 
 
-def _estimates(differences: Values, margin: float, tests: int) -> dict[str, float]:
+def _estimates(differences: Values, margin: float | None, tests: int, sign: int) -> dict[str, float]:
     n, (low, high) = len(differences), interval(differences)
     level = LEVEL / tests if tests else LEVEL  # Holm's first step
     return {
@@ -74,21 +87,21 @@ def _estimates(differences: Values, margin: float, tests: int) -> dict[str, floa
         "low": low,
         "high": high,
         "p": sign_flip(differences),
-        "p_equivalent": equivalence(differences, margin),
-        "improvement": ((differences > 0) + 0.5 * (differences == 0)).mean() if n else math.nan,
-        "seeds": max(0, seeds_needed(differences.std(ddof=1), margin, level) - n) if n > 1 else math.nan,
+        "p_equivalent": equivalence(differences, margin) if margin else math.nan,
+        "improvement": ((sign * differences > 0) + 0.5 * (differences == 0)).mean() if n else math.nan,
+        "seeds": max(0, seeds_needed(differences.std(ddof=1), margin, level) - n) if margin and n > 1 else math.nan,
     }
 
 
 def interval(differences: Values) -> tuple[float, float]:
     """Return the 95% interval of the mean: BCa bootstrap, or Student's t below `BOOTSTRAP_FROM` differences.
 
-    NaN where n < 2, a point where all are equal.
+    NaN where n < `FEWEST`, a point where all are equal.
     """
     n = len(differences)
-    if n < 2:
+    if n < FEWEST:
         return math.nan, math.nan
-    if np.ptp(differences) == 0:
+    if _all_equal(differences):
         low = high = differences[0]
     elif n < BOOTSTRAP_FROM:
         low, high = stats.t.interval(CONFIDENCE, n - 1, loc=differences.mean(), scale=stats.sem(differences))
@@ -96,6 +109,11 @@ def interval(differences: Values) -> tuple[float, float]:
         chance = np.random.default_rng(0)
         low, high = stats.bootstrap((differences,), np.mean, method="BCa", random_state=chance).confidence_interval
     return float(low), float(high)
+
+
+def _all_equal(differences: Values) -> bool:
+    """Tell whether they are equal but for rounding: nothing is to be learnt from that about their spread."""
+    return bool(np.ptp(differences) <= 1e-9 * np.abs(differences).max())
 
 
 def interval_name(n: Sequence[int]) -> str:
@@ -118,7 +136,7 @@ def equivalence(differences: Values, margin: float = MARGIN) -> float:
     """Return the p-value of the two one-sided t-tests (TOST; Schuirmann 1987) that |difference| >= margin."""
     if len(differences) < 2:
         return math.nan
-    if np.ptp(differences) == 0:
+    if _all_equal(differences):
         return 0.0 if abs(differences[0]) < margin else 1.0
     tests = ((margin, "less"), (-margin, "greater"))
     return float(max(stats.ttest_1samp(differences, bound, alternative=side).pvalue for bound, side in tests))

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from analysis.load import Runs, load_runs
+from analysis.load import Runs, count_runs, load_runs
 
 STYLES = {"done": "green", "stale": "magenta", "running": "cyan", "interrupted": "yellow", "failed": "red"}
 
@@ -48,7 +48,8 @@ def _view(loaded: Runs, *, limit: int | None) -> Group:
         examples = group.iloc[0] + ", ..." * (len(group) > 1)
         lines.append(Text(f"{len(group)} {state}: {why} ({examples})", STYLES[str(state)]))
     lines += [Text(f"skipped {line}", "red") for line in loaded.skipped]
-    return Group(table, *lines, Text(f"{len(runs)} runs: {counts}; {len(loaded.skipped)} folders skipped"))
+    skipped = f"{len(loaded.skipped)} folder{'' if len(loaded.skipped) == 1 else 's'}"
+    return Group(table, *lines, Text(f"{count_runs(len(runs))}: {counts}; {skipped} skipped"))
 
 
 def _ago(seconds: float) -> str:

@@ -1,15 +1,19 @@
 """An experiment with its runs: what figures, tables and reports are made of."""
 
 import shlex
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.experiments import Experiment, load_experiment
-from analysis.load import Runs, refuse_mixture, report_stale
-from analysis.stats import MARGIN
+from analysis.experiments import Experiment
+from analysis.load import Runs, count_runs, refuse_mixture, report_stale
+from analysis.metrics import Metric, find_metric
+from analysis.pictures import choose_axes
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
 
@@ -19,54 +23,83 @@ class Study:
     """An experiment with its runs, and the comparison of its arms with a model, `reference`."""
 
     experiment: Experiment
-    overrides: list[str]
-    """All that the experiment was composed with."""
     outputs: Path
     runs: pd.DataFrame
     """Finished and running, one an arm and seed, in the order of arms and seeds."""
     epochs: pd.DataFrame
     """In the order of arms."""
+    metric: Metric
+    axes: list[str]
+    """The keys that are axes of the picture, as `analysis.pictures.choose_axes` returns them."""
     differences: pd.DataFrame | None
     """From the reference, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
     reference: str
-    margin: float
-    """In percentage points."""
+    files: list[Path]
+    """Where figures go: each a path to which what a figure shows is added."""
 
 
-def gather(
-    name: str, overrides: Sequence[str] = (), *, loaded: Runs, every_seed: bool = True, mixed: bool = False,
-    reference: str | None = None, margin: float = MARGIN,
-) -> Study:  # fmt: skip
-    """Return an experiment, composed with these overrides (as for run.py), and those of all runs that belong to it.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a study is looked at."""
 
-    `every_seed`: also seeds that the experiment does not run, unless an override says which; `mixed`: also where runs
-    are of different code or versions; `reference`: None for the baseline where there is one; margin: percentage points.
+    metric: str = "accuracy"
+    x: str | None = None
+    y: str | None = None
+    reference: str | None = None
+    """A model; None for the baseline where there is one to compare with."""
+    margin: float | None = None
+    """None: the metric's own."""
+    mixed: bool = False
+    """Also where runs are of different code or versions."""
+
+
+def gather(experiment: Experiment, loaded: Runs, options: Options | None = None) -> Study:
+    """Return an experiment and those of all runs that belong to it.
+
+    Of an experiment that does not name its runs also those of other seeds, unless it was asked for with `seed=`.
 
     Raises:
-        UserError: the experiment's config is impossible, or its runs cannot be told apart or compared.
+        UserError: its runs cannot be told apart or compared, or an option is impossible.
         RunFailed: it has no run.
     """
-    experiment = load_experiment(name, overrides)
-    own_seeds = not every_seed or any(override.startswith("seed=") for override in overrides)
-    runs = _select(experiment, loaded.runs, own_seeds=own_seeds)
+    options = options or Options()
+    runs = _select(experiment, loaded.runs)
     if runs.empty:
-        root = [] if loaded.outputs == Path("outputs") else [f"outputs={loaded.outputs}"]
-        command = shlex.join(["python", "run.py", f"experiment={name}", *overrides, *root])
-        raise RunFailed(f"{name}: no finished or running run of it in {loaded.outputs}/runs; run it with: {command}")
-    if not mixed:
+        again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
+        where = f"{loaded.outputs}/runs; run it with: {again}"
+        raise RunFailed(f"{experiment.name}: no finished or running run of it in {where}")
+    if not options.mixed:
         refuse_mixture(runs)
-    report_stale(runs, name)
-    compared = bool(reference) or _has_baseline(runs[runs["status"] == "done"])
-    reference = reference or "baseline"
-    differences = difference_table(runs, experiment, reference, margin=margin) if compared else None
+    report_stale(runs, experiment.name)
+    _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
+    metric = find_metric(options.metric, runs, loaded.own).with_margin(options.margin)
+    there = {key: arm for key, arm in experiment.arms.items() if key in set(runs["arm"])}
     epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
-    return Study(experiment, list(overrides), loaded.outputs, runs, epochs, differences, reference, margin)
+    tag = [metric.column] * (metric.column != "accuracy") + [key for key in (options.x, options.y) if key]
+    return Study(
+        experiment,
+        loaded.outputs,
+        runs,
+        epochs,
+        metric,
+        choose_axes(there, experiment.axes, x=options.x, y=options.y),
+        _differences(runs, experiment, options.reference, metric),
+        options.reference or "baseline",
+        [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
+    )
 
 
-def _select(experiment: Experiment, runs: pd.DataFrame, *, own_seeds: bool) -> pd.DataFrame:
+def _root(outputs: Path, experiment: Experiment) -> list[str]:
+    known = any(word.startswith("outputs=") for word in experiment.command)
+    return [] if known or outputs == Path("outputs") else [f"outputs={outputs}"]
+
+
+def _select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
     chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
-    if own_seeds:
+    if experiment.runs is not None:
+        chosen = chosen[chosen["run"].isin(experiment.runs)]
+    elif any(word.startswith("seed=") for word in experiment.selection):
         chosen = chosen[chosen["seed"].isin(experiment.seeds)]
     twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
     if not twins.empty:
@@ -77,15 +110,41 @@ def _select(experiment: Experiment, runs: pd.DataFrame, *, own_seeds: bool) -> p
     return _by_arm(chosen.sort_values("seed"), experiment)
 
 
+def _report_missing(experiment: Experiment, loaded: Runs, running: Iterable[str]) -> None:
+    """Say on stderr which runs are unfinished, and which have no result (or which arms, where it names no runs)."""
+    states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
+    for run in running:
+        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
+    if experiment.runs is None:
+        for key, arm in experiment.arms.items():
+            if key not in set(loaded.runs.loc[loaded.runs["status"].isin(["done", "running"]), "arm"]):
+                print(f"{experiment.name}: no finished or running run of '{arm.label}'", file=sys.stderr)
+    else:
+        lacking = [run for run in experiment.runs if states.get(run, "missing") not in ("done", "running")]
+        if lacking:
+            counts = Counter(states.get(run, "missing") for run in lacking)
+            what = ", ".join(f"{count} {state}" for state, count in counts.items())
+            names = ", ".join(lacking[:5]) + ", ..." * (len(lacking) > 5)
+            again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
+            print(f"{experiment.name}: {len(lacking)} of {count_runs(len(experiment.runs))} without a result ({what}): "
+                  f"{names}; run them with: {again}", file=sys.stderr)  # fmt: skip
+
+
 def _by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
-def _has_baseline(done: pd.DataFrame) -> bool:
-    """Tell whether there are arms to compare with a baseline, one on each data set, by several seeds."""
-    baselines = done[done["model.name"] == "baseline"].groupby("dataset.name")["arm"].nunique()
-    one_each = len(baselines) == done["dataset.name"].nunique() and (baselines == 1).all()
-    return bool(one_each) and has_seeds(done) and done["arm"].nunique() > len(baselines)
+def _differences(
+    runs: pd.DataFrame, experiment: Experiment, reference: str | None, metric: Metric
+) -> pd.DataFrame | None:
+    """Return the comparison with the reference; with the baseline, where each arm has one, and several seeds."""
+    if reference:
+        return difference_table(runs, experiment, reference, metric)
+    if has_seeds(runs[runs["status"] == "done"]):
+        with suppress(UserError):
+            table = difference_table(runs, experiment, "baseline", metric)
+            return table if len(table) else None
+    return None
 
 
 def has_seeds(done: pd.DataFrame) -> bool:

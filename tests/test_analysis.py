@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from conftest import expand
 from test_load import write_run
+from test_sweeps import finish, write_sweep
 
 from analysis.__main__ import main
 
@@ -49,6 +50,64 @@ def test_an_experiment_without_runs_names_the_command_that_makes_them(
     assert capsys.readouterr().err.endswith(f"in {tmp_path}/runs; run it with: {command}")
 
 
+def test_overrides_alone_select_exactly_the_runs_that_they_would_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(expand(["model=baseline,pool", "dataset=digits,mnist", "seed=1,2", f"outputs={tmp_path}"]))
+    main(["table", "model=baseline", "dataset=digits", f"outputs={tmp_path}", "--csv"])
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("digits,baseline,") and row.endswith(",1")
+    main(["table", "model=baseline", "dataset=digits", "seed=2,3", f"outputs={tmp_path}", "--csv"])
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[1].endswith(",1")
+    (line,) = [line for line in shown.err.splitlines() if "without a result" in line]
+    assert "1 of 2 runs without a result (1 missing): digits-baseline-s3-" in line
+    assert line.endswith(f"run them with: python run.py -m model=baseline dataset=digits seed=2,3 outputs={tmp_path}")
+    with pytest.raises(SystemExit) as stopped:
+        main(["figures", "model=rmp", "dataset=digits", f"outputs={tmp_path}"])
+    assert stopped.value.code == 1 and "run it with: python run.py -m model=rmp" in capsys.readouterr().err
+
+
+def test_without_a_name_the_last_sweep_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, before = write_sweep(tmp_path, "model=rmp", "dataset=digits", name="2026-11-24_10-00-00")
+    folder, configs = write_sweep(tmp_path, "model=baseline,pool", "dataset=digits")
+    finish([*before, *configs])
+    main(["table", f"outputs={tmp_path}", "--csv"])
+    assert len(capsys.readouterr().out.splitlines()) == 3  # not the sweep before
+    main(["figures", f"outputs={tmp_path}"])
+    main(["report", f"outputs={tmp_path}"])
+    assert {"figure.png", "table.md", "report.html"} <= {path.name for path in folder.iterdir()}
+    report = (folder / "report.html").read_text()
+    assert "python run.py -m model=baseline,pool dataset=digits" in report and "analysis report model=base" in report
+
+
+@pytest.mark.parametrize("command", ["figures", "report"])
+def test_where_there_is_no_sweep_experiments_that_have_runs_are_named(
+    command: str, outputs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--outputs", outputs])
+    (line,) = capsys.readouterr().err.splitlines()
+    having = "controlled, fig1, fig3, kernels, projections"  # all have the same baseline
+    assert stopped.value.code == 1
+    assert line == f"weightnet: no sweep in {outputs}/sweeps; experiments that have runs: {having}"
+    with pytest.raises(SystemExit):
+        main([command, "--outputs", str(tmp_path / "nothing")])
+    assert capsys.readouterr().err.strip().endswith("no experiment has runs either")
+
+
+def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "yaml" / "experiment").mkdir(parents=True)
+    own = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      model: pool,rmp\n"
+    (tmp_path / "yaml" / "experiment" / "own.yaml").write_text(own)
+    (tmp_path / "yaml" / "experiment" / "bad.yaml").write_text("a: [1")
+    main(["table", "own", "--config-dir", str(tmp_path / "yaml"), "--outputs", outputs, "--csv"])
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert "own: no finished or running run of 'random projection'" in shown.err
+    assert "experiment=bad is broken" in shown.err and "Traceback" not in shown.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -58,6 +117,15 @@ def test_an_experiment_without_runs_names_the_command_that_makes_them(
         (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
         (["report", "--reference=pool"], "--reference=pool: name the experiment"),
         (["table", "fig1", "fig1", "--reference=pool"], "--reference=pool: name one experiment"),
+        (["figures", "fig1", "--metric=f1"], "--metric=f1: no run has it; there are accuracy, test_loss, train_loss"),
+        (
+            ["figures", "fig1", "--x=train.lr"],
+            "--x=train.lr: must be a number that varies in these runs; there are dims.hidden",
+        ),
+        (["figures", "fig9"], "experiment=fig9: there is no such experiment; did you mean fig"),
+        (["table", "model=pol"], "model=pol: there is no such model; did you mean pool?"),
+        (["table", "train.lr=-1", "dataset=digits"], "train.lr=-1"),
+        (["table", "--config-dir=/nowhere", "fig1"], "--config-dir=/nowhere: there is no such folder"),
         (["figures", "fig1", "--reference=rmp"], "models of fig1: baseline, pool"),
     ],
 )

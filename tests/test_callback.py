@@ -1,41 +1,67 @@
 from pathlib import Path
 
 import pytest
-from conftest import expand
 from omegaconf import DictConfig, OmegaConf
 from test_load import write_run
+from test_sweeps import finish, write_sweep
 
 from analysis.callback import DrawFigures
 
 
-@pytest.fixture
-def outputs(tmp_path: Path) -> Path:
-    for config in expand(["experiment=fig1", f"outputs={tmp_path}"]):
-        write_run(config, [0.9] * config.train.epochs)
-    return tmp_path
-
-
-def ended(outputs: Path, overrides: list[str], *, dry_run: bool = False) -> DictConfig:
-    hydra = {"sweeper": {"dry_run": dry_run}, "overrides": {"task": overrides}}
-    return OmegaConf.create({"hydra": hydra, "outputs": str(outputs)})
+def ended(folder: Path, *, dry_run: bool = False) -> DictConfig:
+    hydra = {"sweeper": {"dry_run": dry_run}, "sweep": {"dir": str(folder)}}
+    return OmegaConf.create({"hydra": hydra, "outputs": str(folder.parents[1])})
 
 
 def test_a_figure_without_runs_does_not_keep_the_others_from_being_drawn(
-    outputs: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    DrawFigures(["fig2", "fig1"]).on_multirun_end(ended(outputs, ["experiment=paper", "dataset=mnist"]))
-    assert sorted(path.name for path in (outputs / "figures").iterdir()) == ["fig1.png", "fig1.svg"]
+    folder, configs = write_sweep(tmp_path, "experiment=paper", "dataset=mnist", "model=baseline,pool")
+    finish(configs)
+    DrawFigures(["fig2", "fig1"]).on_multirun_end(ended(folder))
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["fig1.png", "fig1.svg"]
     assert "fig2: no finished or running run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("names", [["fig2"], ["fig2", "fig4"]])
-def test_no_figure_at_all_is_a_failure(outputs: Path, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        DrawFigures(names).on_multirun_end(ended(outputs, ["experiment=paper"]))
-    assert stopped.value.code == 1
-    assert "python run.py experiment=fig2" in capsys.readouterr().err
+@pytest.mark.parametrize("names", [[], ["fig2"], ["fig2", "fig4"]])
+def test_no_result_at_all_is_said_and_is_no_failure_of_its_own(
+    tmp_path: Path, names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, configs = write_sweep(tmp_path, "experiment=paper", "dataset=mnist")
+    write_run(configs[0], [], status="failed", error="ZeroDivisionError: by hand")
+    DrawFigures(names).on_multirun_end(ended(folder))
+    errors = capsys.readouterr().err
+    assert "no picture: " in errors and "Traceback" not in errors
+    assert not (tmp_path / "figures").exists()
 
 
-def test_a_dry_run_draws_nothing(outputs: Path) -> None:
-    DrawFigures(["fig1"]).on_multirun_end(ended(outputs, [], dry_run=True))
-    assert not (outputs / "figures").exists()
+def test_runs_that_cannot_be_compared_are_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, (first, second) = write_sweep(tmp_path, "model=pool", "dataset=digits", "seed=1,2")
+    write_run(first, [0.9] * first.train.epochs)
+    write_run(second, [0.9] * second.train.epochs, code="beef")
+    DrawFigures().on_multirun_end(ended(folder))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no picture: these runs differ in code c0de (1 run), beef (1 run)")
+
+
+def test_a_disk_that_is_full_is_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    folder, configs = write_sweep(tmp_path, "model=pool", "dataset=digits")
+    finish(configs)
+    monkeypatch.setattr("analysis.figures.write_whole", full)
+    DrawFigures().on_multirun_end(ended(folder))
+    errors = capsys.readouterr().err
+    assert "no picture: [Errno 28] No space left on device" in errors and "Traceback" not in errors
+
+
+def test_a_dry_run_draws_nothing(tmp_path: Path) -> None:
+    folder, configs = write_sweep(tmp_path, "model=pool", "dataset=digits")
+    finish(configs)
+    before = set(folder.iterdir())
+    DrawFigures().on_multirun_end(ended(folder, dry_run=True))
+    DrawFigures().on_multirun_end(ended(tmp_path / "sweeps" / "nowhere"))  # a sweep that could not begin
+    assert set(folder.iterdir()) == before

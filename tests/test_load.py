@@ -117,6 +117,39 @@ def test_a_broken_folder_is_named_and_skipped(outputs: Path, make_config: MakeCo
     assert str(broken) in line and "\n" not in line
 
 
+def test_only_the_runs_that_are_named_are_read(outputs: Path, make_config: MakeConfig) -> None:
+    (outputs / "runs" / "half").mkdir()
+    second, first = (run_folder(make_config(seed=seed)).name for seed in (2, 1))
+    loaded = load_runs(outputs, [second, "missing", first])
+    assert loaded.runs["run"].tolist() == [second, first] and loaded.skipped == []
+    assert list(loaded.configs) == [second, first] and loaded.configs[second].seed == 2
+
+
+def add_own(folder: Path, **own: list[float]) -> None:
+    """Add own metrics to a run's metrics.csv, a value an epoch."""
+    header, *rows = (folder / "metrics.csv").read_text().splitlines()
+    columns = [[name, *map(str, values)] for name, values in own.items()]
+    lines = [",".join([line, *cells]) for line, *cells in zip([header, *rows], *columns, strict=True)]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_own_metrics_are_columns_of_both_frames(outputs: Path, make_config: MakeConfig) -> None:
+    add_own(run_folder(make_config(seed=1)), **{"per_class.0": [0.25, 0.5], "seed": [7, 7], "accuracy": [7, 7]})
+    loaded = load_runs(outputs)
+    assert loaded.own == ["per_class.0"]  # names that the frames have already are not taken over
+    assert loaded.runs.set_index("seed")["per_class.0"].fillna(-1).to_dict() == {1: 0.5, 2: -1}
+    assert loaded.epochs["per_class.0"].dropna().tolist() == [0.25, 0.5]
+    assert loaded.runs["accuracy"].tolist() == [75, 50] or set(loaded.runs["accuracy"]) == {75, 50}
+
+
+def test_a_run_that_failed_before_its_first_epoch_is_a_run(outputs: Path, make_config: MakeConfig) -> None:
+    folder = write_run(make_config(seed=3), [], status="failed", error="x\nNo: luck")
+    (folder / "metrics.csv").unlink()
+    loaded = load_runs(outputs)
+    failed = loaded.runs.set_index("seed").loc[3]
+    assert (failed["status"], failed["why"], failed["epoch"]) == ("failed", "No: luck", 0) and loaded.skipped == []
+
+
 def test_a_yaml_file_cannot_run_code(outputs: Path, make_config: MakeConfig, tmp_path: Path) -> None:
     path = run_folder(make_config(seed=2)) / "config.yaml"
     path.write_text(f"a: !!python/object/apply:os.mkdir [{tmp_path}/hacked]")

@@ -1,9 +1,21 @@
+import math
+
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from analysis.plots import COLOURS, differences, heat_map, learning_curves, palette, seed_points
+from analysis.plots import (
+    COLOURS,
+    against,
+    differences,
+    heat_map,
+    learning_curves,
+    limits,
+    line_styles,
+    palette,
+    seed_points,
+)
 
 SUMMARY = pd.DataFrame(
     {
@@ -71,7 +83,62 @@ def test_every_seed_is_a_mark() -> None:
 
 
 def test_a_heat_map_is_the_pivot_of_its_table() -> None:
-    table = pd.DataFrame({"n": [10, 10, 25, 25], "m": [31, 62, 31, 31], "accuracy": [90.0, 91.0, 92.0, 94.0]})
-    ax = heat_map(table, rows="n", columns="m", value="accuracy", ax=Figure().subplots())
-    assert [text.get_text() for text in ax.texts] == ["90.00", "91.00", "93.00"]  # the mean of two; one cell is empty
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["31", "62"]
+    table = pd.DataFrame({"n": [10, 10, 25], "m": [31, 62, 31], "accuracy": ["90.00", "91.00", "93.00"]})
+    table["sd"] = [-1.0, 0.0, 2.0]
+    rows, columns = {"n": [10, 25]}, {"m": [31, 62, 93]}
+    ax = heat_map(table, rows=rows, columns=columns, value="accuracy", shade="sd", most=3, ax=Figure().subplots())
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["90.00", "91.00", "93.00"]  # one is empty
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["31", "62", "93"]
+    (mesh,) = ax.collections
+    assert mesh.get_clim() == (-3, 3) and mesh.get_array().compressed().tolist() == [-1, 0, 2]
+
+
+def test_lines_that_are_equal_are_all_seen() -> None:
+    styles = list(line_styles(dict.fromkeys("abcdef", (0.0, 0.0, 0.0))).values())
+    assert len({(str(style["linestyle"]), style["marker"]) for style in styles}) == 6
+    widths = [style["linewidth"] for style in styles]
+    assert widths == sorted(widths, reverse=True) and len(set(widths)) == 6  # the thinner ones are drawn later: on top
+
+
+AGAINST = pd.DataFrame(
+    {
+        "label": ["a", "a", "a", "b", "b", "b", "c"],
+        "lr": [0.001, 0.01, 0.1, 0.001, 0.01, 0.1, None],
+        "mean": [80.0, 90.0, 70.0, 80.0, 90.0, 70.0, 85.0],
+        "low": [79.0, 89.0, None, 79.0, 89.0, None, 84.0],
+        "high": [81.0, 91.0, None, 81.0, 91.0, None, 86.0],
+    }
+)
+
+
+def test_a_metric_against_a_number() -> None:
+    ax = against(AGAINST, x="lr", hue="label", colours=dict.fromkeys("abc", (0.0, 0.0, 0.0)))
+    handles, labels = ax.get_legend_handles_labels()
+    assert labels == ["a", "b", "c"] and ax.get_xscale() == "log"
+    assert handles[0].get_xydata().tolist() == [[0.001, 80], [0.01, 90], [0.1, 70]]
+    assert set(handles[2].get_ydata()) == {85}  # it has no such key: a horizontal line, with a band
+    assert [tuple(patch.get_extents().transformed(ax.transData.inverted()).intervaly) for patch in ax.patches] == [
+        pytest.approx((84, 86))
+    ]
+    bars = [segment for bars in ax.collections for segment in bars.get_segments()]
+    assert len(bars) == 4  # none where there is no interval
+    assert len({segment[0][0] for segment in bars}) == 4  # side by side
+
+
+@pytest.mark.parametrize(("values", "scale"), [([1, 9.9], "linear"), ([1, 10], "log"), ([0, 10], "linear")])
+def test_values_that_span_a_decade_have_a_logarithmic_axis(values: list[float], scale: str) -> None:
+    table = pd.DataFrame({"x": values, "mean": [1.0, 2], "low": math.nan, "high": math.nan, "label": "a"})
+    assert against(table, x="x", hue="label", colours={"a": (0, 0, 0)}).get_xscale() == scale
+
+
+def test_the_axis_follows_the_points() -> None:
+    low, high = limits([90, 92], [89, 93]) or (0, 0)
+    assert 88.5 < low < 89 and 93 < high < 93.5  # intervals of twice the points' range are shown
+    low, high = limits([90, 92], [50, 130]) or (0, 0)
+    assert 87.5 < low < 88 and 94 < high < 94.5  # but these would squash the points
+    assert limits([50, 99], [40, 120], (0, 100)) == (pytest.approx(36), 100)
+    assert limits([], []) is None and limits([math.nan], [1.0]) is None
+    low, high = limits([5.0, 5.0], []) or (0, 0)
+    assert low < 5 < high
+    low, high = limits([1.0, math.inf, 2.0], [math.nan]) or (0, 0)
+    assert 0.5 < low < 1 and 2 < high < 2.5

@@ -12,9 +12,11 @@ import pytest
 from conftest import expand
 from test_load import write_run
 
+from analysis.experiments import load_experiment
 from analysis.load import load_runs
+from analysis.metrics import ACCURACY
 from analysis.report import sentence, write_report
-from analysis.study import gather
+from analysis.study import Options, gather
 from weightnet.config import Config
 from weightnet.errors import RunFailed
 
@@ -23,7 +25,7 @@ MakeConfig = Callable[..., Config]
 
 def write(*names: str, outputs: Path, **options: Any) -> Path:
     loaded = load_runs(outputs)
-    return write_report([gather(name, loaded=loaded, **options) for name in names])
+    return write_report([gather(load_experiment(name), loaded, Options(**options)) for name in names])
 
 
 class Page(HTMLParser):
@@ -91,10 +93,12 @@ def test_sentences() -> None:
         "worse": "worse than 'without feedback'",
     }.items():
         judged = pd.concat([row, pd.Series({"verdict": verdict})])
-        assert sentence(judged, 0.1) == f"mnist, pool: {words}; {numbers}"
+        assert sentence(judged) == f"mnist, pool: {words}; {numbers}"
     alone = {**row, "n": 1, "low": math.nan, "seeds": math.nan}
-    assert sentence(pd.Series({**alone, "verdict": "undecided"}), 0.1).endswith("; -0.012 points, n = 1 pair")
-    assert "within 0.5 points" in sentence(pd.concat([row, pd.Series({"verdict": "equivalent"})]), 0.5)
+    assert sentence(pd.Series({**alone, "verdict": "undecided"})).endswith("; -0.012 points, n = 1 pair")
+    assert "within 0.5 points" in sentence(
+        pd.concat([row, pd.Series({"verdict": "equivalent"})]), ACCURACY.with_margin(0.5)
+    )
 
 
 def test_another_reference_and_margin_are_those_of_the_page(outputs: Path) -> None:

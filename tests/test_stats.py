@@ -160,6 +160,37 @@ def test_verdicts_follow_the_rule() -> None:
     assert undecided["seeds"] == seeds_needed((arms["undecided"] - base).std(ddof=1), 0.1, level) - 20 > 0
 
 
+def test_two_observations_have_no_interval() -> None:
+    two = pd.DataFrame({"arm": ["a", "a"], "x": [1.0, 2.0]})
+    assert summarise(two, by=["arm"], value="x")[["low", "high"]].isna().all(axis=None)
+    assert all(math.isnan(bound) for bound in interval(np.array([1.0, 2.0])))
+
+
+def test_each_arm_may_have_its_own_reference() -> None:
+    data = frame(base1=[1.0, 2, 3], base2=[10.0, 20, 30], arm1=[2.0, 3, 4], arm2=[12.0, 22, 32], third=[0.0, 0, 0])
+    pairs = {"arm1": "base1", "arm2": "base2"}
+    both = compare(data, arm="arm", reference=pairs, value="x").set_index("arm")
+    assert both["difference"].to_dict() == {"arm1": 1, "arm2": 2}
+    alone = compare(data, arm="arm", reference={"arm1": "base1"}, value="x").set_index("arm")
+    assert alone.loc["arm1", "p"] == 0.25 and both.loc["arm1", "p"] == 0.5  # Holm: of two comparisons
+
+
+@pytest.mark.parametrize(
+    ("direction", "verdicts", "improvement"),
+    [(1, ["better", "worse"], [1, 0]), (-1, ["worse", "better"], [0, 1]), (0, ["higher", "lower"], [1, 0])],
+)
+def test_verdicts_know_which_way_is_better(direction: int, verdicts: list[str], improvement: list[float]) -> None:
+    base = np.random.default_rng(0).normal(size=12)
+    data = frame(base=list(base), more=list(base + 1), less=list(base - 1))
+    result = compare(data, arm="arm", reference="base", value="x", margin=None, direction=direction)
+    assert result["verdict"].tolist() == verdicts and result["improvement"].tolist() == improvement
+
+
+def test_without_a_margin_nothing_is_equivalent() -> None:
+    row = compare(frame(base=[1.0] * 12, same=[1.0] * 12), arm="arm", reference="base", value="x", margin=None).iloc[0]
+    assert row["verdict"] == "undecided" and math.isnan(row["p_equivalent"]) and math.isnan(row["seeds"])
+
+
 def test_one_seed_decides_nothing() -> None:
     row = compare(frame(base=[1.0], arm=[2.0]), arm="arm", reference="base", value="x").iloc[0]
     assert row["n"] == 1 and row["difference"] == 1 and row["verdict"] == "undecided"

@@ -43,7 +43,17 @@ def test_each_run_has_a_row(outputs: Path) -> None:
     assert stale.startswith("1 stale: code c0de, recorded as a whole; torch 2.9, now ") and "s4-" in stale
     assert failed.startswith("1 failed: No: luck (digits-pool-dx26-m31-n25-s1-")
     assert "half: no run.json" in skipped
-    assert total == "5 runs: 1 done, 1 stale, 1 running, 1 interrupted, 1 failed; 1 folders skipped"
+    assert total == "5 runs: 1 done, 1 stale, 1 running, 1 interrupted, 1 failed; 1 folder skipped"
+
+
+def test_a_run_that_failed_in_its_first_epoch_has_a_row(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    folder = write_run(make_config(), [], status="failed", error="Traceback\nZeroDivisionError: by hand")
+    for _ in ("a header only", "no file"):
+        _, row, failed, total = shown(tmp_path / "outputs")
+        assert row.split()[1:3] == ["failed", "0/2"]
+        assert failed.startswith("1 failed: ZeroDivisionError: by hand (digits-pool-")
+        assert total.startswith("1 run: 0 done") and total.endswith("1 failed; 0 folders skipped")
+        (folder / "metrics.csv").unlink(missing_ok=True)
 
 
 def test_watching_ends_with_ctrl_c(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from weightnet.errors import RunFailed
+from weightnet.errors import RunFailed, UserError
 
 
 @dataclass
@@ -47,7 +47,7 @@ class StudySweeper(Sweeper):
 
         try:
             return sweep(*self.asked)
-        except RunFailed:  # Hydra calls them only where nothing failed; but the others have given results
+        except (RunFailed, UserError):  # Hydra calls them only where nothing failed; but the others have given results
             with suppress(SystemExit):
                 self.callbacks.on_multirun_end(config=self.asked[2])
             raise

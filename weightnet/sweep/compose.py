@@ -49,12 +49,24 @@ extra_folders: list[Path] = []  # of YAML, besides ours and the working director
 
 @contextmanager
 def composer(overrides: Sequence[str] = (), *, config_dir: str | None = None) -> "Iterator[Composer]":
-    """Yield the composer of a sweep outside of run.py, for overrides and --config-dir as on its command line."""
-    extra_folders[:] = [Path(config_dir)] if config_dir is not None else []
+    """Yield the composer of a sweep outside of run.py, for overrides and `--config-dir` as on its command line."""
     offer_own_models(overrides)
+    with config_loader(config_dir) as loader:
+        yield Composer(loader, overrides)
+
+
+@contextmanager
+def config_loader(config_dir: str | None = None) -> Iterator[ConfigLoader]:
+    """Yield Hydra's loader: the one of run.py where that is what runs, else one with `config_dir` as it takes it.
+
+    UserError: there is no such folder.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise UserError(f"--config-dir={config_dir}: there is no such folder")
+    extra_folders[:] = [Path(config_dir)] if config_dir is not None else []
     initialized = GlobalHydra.instance().is_initialized()
     with nullcontext() if initialized else initialize_config_dir(str(CONF), version_base="1.3"):
-        yield Composer(GlobalHydra.instance().config_loader(), overrides)
+        yield GlobalHydra.instance().config_loader()
 
 
 def users_folders() -> Iterator[Path]:

@@ -1,0 +1,139 @@
+"""The sweeps that have been run, as `<outputs>/sweeps/<time>/` records them: which runs, and what was swept."""
+
+import csv
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import pandas as pd
+
+from analysis.experiments import Experiment, arms_of, drawn_names, load_drawn, published
+from analysis.load import Runs
+from analysis.metrics import ACCURACY
+from analysis.study import Options, Study, gather
+from analysis.tables import final_table, to_csv, to_markdown
+from weightnet.errors import RunFailed, UserError
+from weightnet.runs.folder import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep's folder records."""
+
+    folder: Path
+    command: str
+    overrides: list[str]
+    axes: list[list[str]]
+    runs: list[str]
+    """Their ids, in the order of its plan."""
+
+
+def last_sweep(outputs: Path) -> Sweep | None:
+    """Return the newest sweep that can be read, None where there is none; name on stderr those that are damaged."""
+    folders = [path.parent for path in (outputs / "sweeps").glob("*/sweep.json") if (path.parent / "plan.csv").exists()]
+    for folder in sorted(folders, key=lambda folder: _natural(folder.name), reverse=True):
+        try:
+            return read_sweep(folder)
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
+            print(f"skipped {folder}: {' '.join(str(error).split())}", file=sys.stderr)
+    return None
+
+
+def _natural(name: str) -> list[Any]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's folder; OSError, ValueError, RecursionError, csv.Error: it is not as a sweep writes it."""
+    asked = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    asked = asked if isinstance(asked, dict) else {}
+    command, overrides, axes = asked.get("command"), asked.get("overrides"), asked.get("axes")
+    if not (isinstance(command, str) and _words(overrides) and isinstance(axes, list) and all(map(_words, axes))):
+        raise ValueError("sweep.json does not say command, overrides and axes")
+    with (folder / "plan.csv").open(encoding="utf-8", newline="") as file:
+        runs = [row.get("id") or "" for row in csv.DictReader(file)]
+    shlex.split(command)  # ValueError: it has half a quotation
+    if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run in runs):
+        raise ValueError("plan.csv does not name runs")
+    return Sweep(folder, command, overrides, axes, list(dict.fromkeys(runs)))
+
+
+def _words(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def experiments_of(
+    sweep: Sweep, loaded: Runs, names: Sequence[str] | None = None, *, config_dir: str | None = None
+) -> list[Experiment]:
+    """Return what a sweep draws of its runs, `loaded`: itself; or the experiments that its own one draws.
+
+    These are `names`, where they are known. The errors are those of `load_experiment`.
+    """
+    named = (re.fullmatch(r"experiment=([\w/-]+)", part) for part in sweep.overrides)
+    chosen = [found[1] for found in named if found and found[1] != "null"]
+    if len(chosen) != 1:  # none; or several, side by side
+        return [_itself(sweep, loaded)]
+    try:
+        names = drawn_names(chosen[0], config_dir) if names is None else [*names] or chosen
+    except UserError as error:  # it has gone since, or has been broken
+        print(error, file=sys.stderr)
+        names = chosen
+    overrides = [part for part in sweep.overrides if not part.startswith("experiment=")]
+    if names == chosen:
+        return [_itself(sweep, loaded, name=chosen[0], files=[published(chosen[0], overrides)])]
+    drawn = load_drawn(chosen[0], overrides, names=names, config_dir=config_dir)
+    return [replace(one, files=[*one.files, sweep.folder.absolute() / one.name]) for one in drawn]
+
+
+def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = ()) -> Experiment:
+    configs = [loaded.configs[run] for run in sweep.runs if run in loaded.configs]
+    words = shlex.split(sweep.command)
+    return Experiment(
+        name=name or f"sweep {sweep.folder.name}",
+        arms=arms_of(configs, sweep.axes),
+        axes=sweep.axes,
+        seeds={config.seed for config in configs},
+        runs=sweep.runs,
+        command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
+        selection=[word for word in words if "=" in word and not word.startswith("-")],
+        files=[*files, sweep.folder.absolute() / "figure"],
+    )
+
+
+def studies_of(
+    sweep: Sweep, loaded: Runs, names: Sequence[str] | None = None, options: Options | None = None, *,
+    config_dir: str | None = None,
+) -> list[Study]:  # fmt: skip
+    """Return what a sweep draws of its runs, `loaded`; of several figures one without runs is named and left out.
+
+    The errors are those of `load_experiment` and `gather`.
+    """
+    studies, experiments = [], experiments_of(sweep, loaded, names, config_dir=config_dir)
+    for experiment in experiments:
+        try:
+            studies.append(gather(experiment, loaded, options))
+        except RunFailed as error:
+            if len(experiments) == 1:
+                raise
+            print(error, file=sys.stderr)
+    if not studies:
+        raise RunFailed(f"sweep {sweep.folder.name}: no figure was drawn")
+    return studies
+
+
+def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) -> None:
+    """Draw the studies of a sweep (`studies_of`), and write the table of their runs into its folder."""
+    from analysis.figures import draw  # not above: seaborn takes a second
+
+    for study in studies:
+        draw(study, data=data)
+    metric = studies[0].metric
+    table = final_table(pd.concat([study.runs for study in studies]).drop_duplicates("run"), metric)
+    stem = f"table{'' if metric.column == ACCURACY.column else f'-{metric.column}'}"
+    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, metric).encode())
+    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, metric)}\n".encode())

@@ -1,0 +1,75 @@
+from collections.abc import Callable
+
+from conftest import expand
+
+from analysis.arms import columns, name_arms, partners
+from analysis.experiments import arms_of, asked_for
+from weightnet.config import Config
+
+
+def told(*overrides: str) -> list[str]:
+    return [arm.label for arm in asked_for([*overrides, "dataset=digits"]).arms.values()]
+
+
+def test_labels_tell_the_swept_keys_and_not_what_follows_from_them() -> None:
+    assert told("model=baseline,pool", "dims=controlled", "dims.m=31,62") == [
+        "without feedback",
+        "pool, m=31",
+        "pool, m=62",
+    ]
+    assert told("model=pool", "train.lr=0.1,1e-3", "train.momentum=0.0,0.5")[:2] == [
+        "pool, lr=0.1, momentum=0",
+        "pool, lr=0.1, momentum=0.5",
+    ]
+
+
+def test_no_two_arms_have_the_same_label() -> None:
+    assert told("model=pool", "train.lr=0.1234567,0.1234568") == ["pool, lr=0.1234567", "pool, lr=0.1234568"]
+    channels = told("model=baseline", "dataset.channels=[5,10],[5,12]")
+    assert channels == ["without feedback, channels=[5, 10]", "without feedback, channels=[5, 12]"]
+
+
+def test_an_axis_needs_no_mention() -> None:
+    experiment = asked_for(["model=baseline,pool", "dataset=digits,mnist", "train.lr=0.1,0.01", "dims=controlled"])
+    assert set(experiment.labels(["train.lr"]).values()) == {"without feedback", "pool"}
+    assert set(experiment.labels().values()) >= {"without feedback, lr=0.1", "pool, lr=0.01"}
+
+
+def test_an_arm_has_only_the_keys_that_its_model_uses(make_config: Callable[..., Config]) -> None:
+    baseline, ones, pool = name_arms([make_config(model=model) for model in ("baseline", "ones", "pool")])
+    assert {"dims.dx", "dims.m", "eval.feedback"} & baseline.values.keys() == set()
+    assert {"dims.dx", "dims.m", "eval.feedback"} & ones.values.keys() == {"dims.dx", "eval.feedback"}
+    assert pool.values["dims.m"] == 31 and baseline.values["train.lr"] == 0.01
+
+
+def test_a_group_stands_for_the_key_that_names_its_choice_or_for_what_differs() -> None:
+    arms = list(arms_of(expand(["dataset=digits", "model=pool", "train.lr=0.1,0.2"]), []).values())
+    assert columns("model", arms) == ["model.name"] and columns("+train.lr", arms) == ["train.lr"]
+    assert columns("dims@dims", arms) == ["dims.rule"] and columns("train", arms) == ["train.lr"]
+
+
+def pairs(reference: str, *overrides: str) -> dict[str, list[str]]:
+    experiment = asked_for([*overrides, "dataset=digits"])
+    names = experiment.labels()
+    found = partners(experiment.arms, experiment.swept, reference)
+    return {names[arm]: [names[other] for other in others] for arm, others in found.items()}
+
+
+def test_arms_are_compared_within_the_values_of_what_was_swept() -> None:
+    assert pairs("baseline", "model=baseline,pool", "train.lr=0.1,0.2") == {
+        "pool, lr=0.1": ["without feedback, lr=0.1"],
+        "pool, lr=0.2": ["without feedback, lr=0.2"],
+    }
+
+
+def test_a_reference_without_the_key_is_compared_with_every_value() -> None:
+    assert pairs("baseline", "model=baseline,pool", "dims=controlled", "dims.m=31,62", "train.lr=0.1,0.2") == {
+        f"pool, m={m}, lr={lr}": [f"without feedback, lr={lr}"] for m in (31, 62) for lr in (0.1, 0.2)
+    }
+    both = pairs("pool", "model=baseline,pool", "dims=controlled", "dims.m=31,62")
+    assert both == {"without feedback": ["pool, m=31", "pool, m=62"]}  # more than one: refused
+
+
+def test_a_rule_that_makes_no_difference_to_the_reference_does_not_part_it_from_the_arms() -> None:
+    found = pairs("baseline", "model=baseline,pool", "dims=published,controlled")  # one baseline: 50 by both rules
+    assert found == {"pool, hidden=60": ["without feedback"], "pool, hidden=50": ["without feedback"]}

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from conftest import expand
+
+from analysis.experiments import asked_for, experiment_names, file_name, load_drawn, load_experiment
+from weightnet.errors import UserError
+from weightnet.identity import run_id
+
+HEADER = "# @package _global_\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    """Write a folder of YAML with good and broken experiments."""
+    (tmp_path / "experiment").mkdir()
+    for name, text in {
+        "mine": f"{HEADER}train:\n  epochs: 3\n",  # no hydra block: one run
+        "nothing": HEADER,
+        "several": f"{HEADER}hydra:\n  callbacks:\n    figures:\n      names: [fig1, mine]\n",
+        "as_before": f"{HEADER}hydra:\n  callbacks:\n    figures:\n"
+        "      _target_: analysis.callback.DrawFigures\n      names: [as_before]\n",
+        "empty": "", "headless": "train:\n  epochs: 3\n", "yaml": "a: [1", "listed": f"{HEADER}- a\n",
+        "unknown": f"{HEADER}train:\n  epoks: 3\n", "wrong": f"{HEADER}seed: many\n",
+    }.items():  # fmt: skip
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
+    (tmp_path / "experiment" / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    return str(tmp_path)
+
+
+BROKEN = ["binary", "empty", "headless", "listed", "unknown", "wrong", "yaml"]
+
+
+def test_broken_experiments_are_named_and_the_others_found(own: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = experiment_names(own)
+    assert {"fig1", "demo", "mine", "nothing", "as_before"} <= set(names)
+    assert not {*BROKEN, "several", "paper"} & set(names)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is broken: ")[0] for line in lines] == [f"experiment={name}" for name in BROKEN]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_experiment_that_is_asked_for_is_a_mistake_in_a_line(own: str, name: str) -> None:
+    with pytest.raises(UserError, match=f"^experiment={name} is broken: .*") as mistake:
+        load_drawn(name, config_dir=own)
+    assert "\n" not in str(mistake.value)
+
+
+def test_an_experiment_that_does_not_exist(own: str) -> None:
+    with pytest.raises(UserError, match=r"^experiment=min: there is no such experiment; did you mean mine\? Choices: "):
+        load_experiment("min", config_dir=own)
+    with pytest.raises(UserError, match="--config-dir=/nowhere: there is no such folder"):
+        load_experiment("mine", config_dir="/nowhere")
+
+
+def test_an_experiment_draws_itself_or_those_that_it_names(own: str) -> None:
+    assert [one.name for one in load_drawn("fig1")] == ["fig1"]
+    assert [one.name for one in load_drawn("as_before", config_dir=own)] == ["as_before"]
+    several = load_drawn("several", ["dataset=digits", "train.lr=0.5"], config_dir=own)
+    assert [one.name for one in several] == ["fig1", "mine"]
+    assert {arm.dataset for one in several for arm in one.arms.values()} == {"mnist"}  # each keeps its own
+    assert {arm.values["train.lr"] for one in several for arm in one.arms.values()} == {0.5}
+
+
+def test_overrides_ask_for_exactly_the_runs_of_the_sweep() -> None:
+    overrides = ["model=baseline,pool", "dataset=digits", "dims=controlled", "dims.m=31,62", "seed=1,2"]
+    experiment = asked_for(overrides)
+    assert experiment.runs == [run_id(config) for config in expand(overrides)] and len(experiment.runs) == 6
+    assert experiment.axes == [["model"], ["dims.m"], ["seed"]]
+    assert asked_for(["experiment=fig3", "seed=2"]).seeds == {2}
+
+
+def test_files_have_names_that_file_systems_take() -> None:
+    assert file_name(["fig1", "train.lr=0.1"]) == "fig1-train.lr=0.1"
+    assert file_name(["a/../b", "x='y z'"]) == "a_.._b-x=_y_z_"
+    long = [f"train.lr={','.join(str(n / 1000) for n in range(100))}"]
+    assert len(file_name(long)) < 160 and file_name(long) != file_name([*long, "seed=1"])
