@@ -19,7 +19,7 @@ from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.identity import arm
 from weightnet.sweep.compose import composer, config_loader
-from weightnet.sweep.mistakes import close_match, explain
+from weightnet.sweep.mistakes import close_match, explain, program
 from weightnet.sweep.plan import Plan, make_plan
 
 _SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")
@@ -114,7 +114,7 @@ def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str
         name=name,
         **_arms([job.config for job in plan.jobs], plan.axes),
         runs=None,
-        command=["python", "run.py", *words],
+        command=[*program().split(), *words],
         selection=[name, *overrides],
         files=[published(name, overrides)],
     )
@@ -146,7 +146,7 @@ def asked_for(overrides: Sequence[str], *, config_dir: str | None = None) -> Exp
         name=" ".join(overrides),
         **_arms([job.config for job in plan.jobs], plan.axes),
         runs=[job.id for job in plan.jobs],
-        command=["python", "run.py", "-m", *overrides],
+        command=[*program().split(), "-m", *overrides],
         selection=list(overrides),
         files=[Path("figures", file_name(overrides))],
     )
@@ -155,7 +155,8 @@ def asked_for(overrides: Sequence[str], *, config_dir: str | None = None) -> Exp
 def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
     with composer(words, config_dir=config_dir) as jobs:
         sweeper = jobs.master.hydra.sweeper
-        return make_plan(jobs, zipped=sweeper.get("zip") or [], exclude=sweeper.get("exclude") or [])
+        asked = {"zipped": sweeper.get("zip") or [], "exclude": sweeper.get("exclude") or []}
+        return make_plan(jobs, **asked, impossible=sweeper.get("impossible") or "refuse")
 
 
 def _arms(configs: Sequence[Config], axes: list[list[str]]) -> dict[str, Any]:
