@@ -1,5 +1,6 @@
 """Run folders -> tidy data frames."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -9,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from analysis.arms import flat
-from weightnet.config import Config, build
+from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.fingerprint import Origin, origins
+from weightnet.identity import arm, run_id, signature
+from weightnet.plain import printable
 from weightnet.runs.folder import METRICS, RunFolder, State
 from weightnet.runs.record import Record, read_record
-
-SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
 
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
@@ -58,13 +58,14 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     for folder in filter(Path.is_dir, sorted(root.glob("[!.]*")) if ids is None else [root / run for run in ids]):
         try:
             found.append(_read_run(folder))
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            skipped.append(f"{folder}: {' '.join(str(error).split()) or type(error).__name__}")
+        except (OSError, ValueError, TypeError, ArithmeticError) as error:
+            why = f"no {error.filename}" if isinstance(error, FileNotFoundError) else str(error)
+            skipped.append(printable(f"{folder}: {why.replace(f'{folder}/', '') or type(error).__name__}"))
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
     empty = ["run", "path", "status", "why", "origin", "seed", "dataset.name", *RECORD, *METRICS, "written"]
     runs = pd.DataFrame(rows, columns=None if rows else empty)
-    runs["age"] = time.time() - runs["written"]
+    runs["age"] = (time.time() - runs["written"]).clip(lower=0)  # another machine's clock may be ahead
     curves = [{"run": run.path.name, **epoch} for run, _, _, curve in found for epoch in curve]
     written = dict.fromkeys(column for *_, curve in found for epoch in curve[-1:] for column in epoch)
     own = [column for column in written if column not in {*runs.columns, "accuracy", *_FEEDBACK}]
@@ -131,22 +132,25 @@ def count_runs(count: int) -> str:
 
 
 def _read_run(folder: Path) -> _Read:
-    """Return a run's files; raise whatever is wrong with them."""
-    for name in ("run.json", "config.yaml"):
-        if not (folder / name).exists():
-            raise ValueError(f"no {name}")
-    record = read_record(folder / "run.json")
-    if record.status == "done" and not (folder / "metrics.csv").exists():  # others may have failed before an epoch
-        raise ValueError("no metrics.csv")
-    plain = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
-    if not isinstance(plain, dict):
-        raise ValueError("config.yaml is not a mapping")
-    config, run = build(plain), RunFolder(folder)
+    """Return a run's files; OSError, ValueError: what is wrong with them, or with where they are."""
+    run, record = RunFolder(folder), read_record(folder / "run.json")
+    config = run.config()
+    if folder.is_symlink():
+        raise ValueError("is a symbolic link")
+    if (name := run_id(config)) != folder.name or signature(config) != record.signature or arm(config) != record.arm:
+        raise ValueError(f"is not the run that its config.yaml says ({name}), or its run.json")
+    if record.status == "done" and (damage := run.damage(record)):
+        raise ValueError(damage)
     curve = run.metrics()
     if [epoch["epoch"] for epoch in curve] != list(range(1, len(curve) + 1)):
         raise ValueError("metrics.csv does not have every epoch once")
-    if record.status == "done" and len(curve) != config.train.epochs:
-        raise ValueError(f"done, but metrics.csv has {len(curve)} of {config.train.epochs} epochs")
+    if len(curve) > config.train.epochs or (record.status == "done" and len(curve) != config.train.epochs):
+        raise ValueError(f"{record.status}, but metrics.csv has {len(curve)} of {config.train.epochs} epochs")
+    for epoch in curve:
+        losses, others = (epoch["train_loss"], epoch["test_loss"]), (epoch["step"], epoch["seconds"])
+        possible = not any(value < 0 for value in (*losses, *others)) and all(map(math.isfinite, others))
+        if not 0 <= epoch["test_accuracy"] <= 1 or not possible:  # a loss may be NaN or infinite: it has diverged
+            raise ValueError(f"metrics.csv has impossible values in epoch {epoch['epoch']:.0f}")
     rows = run.table("feedback.csv", ("epoch", "norm", "change"))
     feedback = {row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in rows}
     return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]

@@ -180,10 +180,14 @@ def test_locks_and_stray_files_are_no_runs(outputs: Path) -> None:
     assert len(loaded.runs) == 2 and loaded.skipped == []
 
 
-def test_a_copied_folder_is_its_own_run(outputs: Path, make_config: MakeConfig) -> None:
+def test_a_copied_folder_is_no_seed(outputs: Path, make_config: MakeConfig) -> None:
     source = run_folder(make_config(seed=1))
     shutil.copytree(source, source.with_name("copy"))
-    assert len(load_runs(outputs).runs) == 3
+    source.with_name(source.name + "-link").symlink_to(source)
+    loaded = load_runs(outputs)
+    assert len(loaded.runs) == 2 and len(loaded.skipped) == 2
+    assert f"copy: is not the run that its config.yaml says ({source.name})" in loaded.skipped[0]
+    assert "is a symbolic link" in loaded.skipped[1]
 
 
 def test_runs_of_other_code_or_versions_are_not_mixed_silently(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ A field with a default is younger than the archived runs: it joins a run's ident
 default (`weightnet.identity`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from weightnet.plain import fits
 
 
 @dataclass(kw_only=True, slots=True)
@@ -124,6 +126,23 @@ class Config:
     """Where the data sets are, or are downloaded to."""
 
 
+def read_config(plain: dict[str, Any]) -> Config:
+    """Return the config that a file's plain values stand for, whatever they are.
+
+    Raises:
+        TypeError: as `build`, or a value is of another type than its field.
+    """
+    config = build(plain)
+    for group, prefix in [(config, ""), *((getattr(config, name), f"{name}.") for name in GROUPS)]:
+        for item in fields(group):
+            value = getattr(group, item.name)
+            if item.name not in GROUPS and not fits(value, item.type):
+                raise TypeError(f"{prefix}{item.name}={str(value)[:50]}")
+    return config
+
+
+GROUPS = {"dataset": DatasetConfig, "model": ModelConfig, "dims": DimsConfig, "train": TrainConfig, "eval": EvalConfig}
+
 _BEFORE_USES = {"none": [], "projection": ["dx"], "ones": ["dx"]}
 """`model.feedback` -> `model.uses`, of runs whose config was written before there was such a key (2026-11-25)."""
 
@@ -134,9 +153,7 @@ def build(plain: dict[str, Any]) -> Config:
     Raises:
         TypeError: a key is missing or unknown, or a group is no mapping.
     """
-    groups = {"dataset": DatasetConfig, "model": ModelConfig, "dims": DimsConfig, "train": TrainConfig,
-              "eval": EvalConfig}  # fmt: skip
-    config = Config(**{key: groups[key](**value) if key in groups else value for key, value in plain.items()})
+    config = Config(**{key: GROUPS[key](**value) if key in GROUPS else value for key, value in plain.items()})
     if "uses" not in plain["model"]:
         config.model.uses = _BEFORE_USES.get(config.model.feedback, ["dx", "m", "n"])
     return config

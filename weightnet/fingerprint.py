@@ -13,6 +13,7 @@ in here: the code is read, not imported. The idea: pytest-testmon, and targets f
 import ast
 import glob
 import hashlib
+import itertools
 import os
 import symtable
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ NOT_FOLLOWED = tuple(f"weightnet.{name}" for name in ("config", "errors", "finge
 """Modules that hold no arithmetic: the values of a config's fields and what its names mean are looked at themselves."""
 
 GONE = "gone"  # instead of 8 hex digits: a file of the user's own that cannot be read
+MOST_FILES = 10_000  # of a data set: whoever has more of them names those that matter (`dataset.files`)
 REST = "(statements)"  # what stands at the top of a module and defines nothing: reached with any of its definitions
 
 
@@ -216,10 +218,14 @@ def _is_docstring(node: Any) -> bool:
 def data_hash(dataset: DatasetConfig, root: str) -> str | None:
     """Return 12 hex digits of the content of the files below `root` that hold a data set, None where there are none."""
     patterns = dataset.files if dataset.files is not None else [f"{glob.escape(dataset.name)}*"]
-    found = sorted({path for pattern in patterns for path in Path(root).glob(pattern)})
-    files = [path for start in found for path in ([start] if start.is_file() else sorted(start.rglob("*")))]
-    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
-    return _content(root, tuple(stamps)) if stamps else None
+    found = (path for pattern in patterns for path in Path(root).glob(pattern))
+    try:
+        starts = sorted(set(itertools.islice(found, MOST_FILES)))
+        files = [path for start in starts for path in ([start] if start.is_file() else sorted(start.rglob("*")))]
+        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
+        return _content(root, tuple(stamps)) if stamps and len(stamps) < MOST_FILES else None
+    except (OSError, ValueError, NotImplementedError):  # patterns that are none, files that forbid access
+        return None
 
 
 @lru_cache

@@ -18,7 +18,6 @@ import csv
 import fcntl
 import hashlib
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,8 +29,9 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from weightnet.experiment import METRICS, Config, EpochResult, Origin
-from weightnet.runs.record import Record, read_record, read_text, utc_now
+from weightnet.experiment import METRICS, Config, EpochResult, Origin, read_config
+from weightnet.plain import printable, read_text, read_yaml
+from weightnet.runs.record import Record, read_record, record_text, utc_now
 
 __all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whole"]
 
@@ -74,6 +74,13 @@ class RunFolder:
         except (OSError, ValueError):
             return None
 
+    def config(self) -> Config:
+        """Return what config.yaml says. OSError: it cannot be read; ValueError: it is no config."""
+        try:
+            return read_config(read_yaml(self.path / "config.yaml"))
+        except TypeError as error:
+            raise ValueError(f"config.yaml: {error}") from None
+
     def lock(self) -> FileLock:
         """Return the run's lease: whoever executes the run holds it, and it ends with its process, however that ends.
 
@@ -101,26 +108,30 @@ class RunFolder:
 
     def state_of(self, record: Record | None, origin: Origin) -> RunState:
         """Return where the run stands, given what its run.json says."""
+        if (record is None or record.status == "done") and (damage := self.damage(record)):
+            return RunState(State.DAMAGED, damage)
         if record and record.status == "done":
-            if damage := self.damage(record):
-                return RunState(State.DAMAGED, damage)
             why = record.origin(origin).difference(origin)
             return RunState(State.STALE if why else State.DONE, why)
         if self.is_held():
             return RunState(State.RUNNING)
         if record and record.status == "failed":
-            return RunState(State.FAILED, (record.error or "").strip().rpartition("\n")[2])
+            return RunState(State.FAILED, printable((record.error or "").strip().rpartition("\n")[2]))
         return RunState(State.INTERRUPTED if record else State.MISSING)
 
     def lacks(self, files: Sequence[str]) -> list[str]:
         """Return which of these files are not there."""
         return [name for name in files if not (self.path / name).exists()]
 
-    def damage(self, record: Record) -> str:
+    def damage(self, record: Record | None) -> str:
         """Say what is wrong with the files of a run that is done; nothing ("") where they are as it left them.
+
+        None: of one whose run.json cannot be read, or that has none.
 
         Runs recorded before 2026-11-25 have no digests: of them, it is known only whether metrics.csv can be read.
         """
+        if record is None:
+            return "run.json cannot be read" if (self.path / "run.json").exists() else ""
         if self.path.is_symlink():
             return "is a symbolic link"
         if not self.path.name.endswith(f"-{record.signature[:8]}"):
@@ -177,7 +188,7 @@ class RunFolder:
 
     def write_record(self, record: Record) -> None:
         """Write run.json."""
-        write_whole(self.path / "run.json", (json.dumps(asdict(record), indent=2) + "\n").encode())
+        write_whole(self.path / "run.json", record_text(record).encode())
 
     def write_config(self, config: Config) -> None:
         """Write config.yaml."""

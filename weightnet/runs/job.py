@@ -72,8 +72,8 @@ def run(
         KeyboardInterrupt: `stop` said so, or Ctrl-C.
     """
     with _alone(config, wait=wait) as (folder, record):
-        finished = record is not None and record.status == "done"
-        damage = folder.damage(record) if record and finished else ""
+        damage = folder.damage(record) if record is None or record.status == "done" else ""
+        finished = bool(damage) or (record is not None and record.status == "done")
         if damage:
             log.warning("%s: %s; it is executed anew, and then moved to .old", folder.path.name, damage)
         if record and finished and not damage and not anew:

@@ -1,17 +1,20 @@
 """run.json: who executed a run, with what, and how it ended. Its fields, and their one reader. No torch in here."""
 
+import hashlib
 import json
 import os
 import platform
 import socket
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from weightnet.experiment import Config, Origin, arm, device_name, facts, origins, shape, signature
+from weightnet.plain import fits, read_json
+
+_PLAIN: dict[str, Any] = {"verified": dict[str, Any] | None}  # what JSON makes of a field that is no plain value
 
 STATUSES = ("running", "done", "interrupted", "failed")
 
@@ -65,19 +68,20 @@ class Record:
 
 def read_record(path: Path) -> Record:
     """Return what a run.json says. OSError: it cannot be read; ValueError: it is no such record, and why."""
-    try:
-        plain = json.loads(read_text(path))
-    except RecursionError:
-        raise ValueError("run.json is nested too deeply") from None
-    if not isinstance(plain, dict):
-        raise ValueError("run.json is not a mapping")
+    plain = read_json(path)
+    if plain.pop("digest", None) not in (None, _digest(plain)):
+        raise ValueError("run.json is not what the run left")
     required = [item.name for item in fields(Record) if item.default is MISSING and item.default_factory is MISSING]
     if missing := [name for name in required if name not in plain]:
         raise ValueError(f"run.json has no {', '.join(missing)}")
     if plain["status"] not in STATUSES:
         raise ValueError(f"run.json has the status {plain['status']!r}")
     known = {item.name: plain[item.name] for item in fields(Record) if item.name in plain}
-    if wrong := [item.name for item in fields(Record) if item.name in known and not _fits(known[item.name], item.type)]:
+    if wrong := [
+        item.name
+        for item in fields(Record)
+        if item.name in known and not fits(known[item.name], _PLAIN.get(item.name, item.type))
+    ]:
         raise ValueError(f"run.json has {wrong[0]}={str(known[wrong[0]])[:50]}")
     if verified := known.get("verified"):
         try:
@@ -87,32 +91,14 @@ def read_record(path: Path) -> Record:
     return Record(**known)
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value from JSON is of a field's type."""
-    if isinstance(kind, UnionType):
-        return any(_fits(value, option) for option in get_args(kind))
-    if kind in (None, NoneType):
-        return value is None
-    if kind is float:
-        return type(value) in (int, float) and abs(value) < 2**53
-    if kind is int:
-        return type(value) is int and abs(value) < 2**53
-    if kind is Verification:
-        return type(value) is dict
-    inner = value.values() if type(value) is dict else value if type(value) is list else ()
-    return type(value) is (get_origin(kind) or kind) and all(type(item) is str for item in inner)
+def record_text(record: Record) -> str:
+    """Return the text of run.json, which holds a digest of the rest of it (runs before 2026-11-25: none)."""
+    plain = asdict(record)
+    return json.dumps(plain | {"digest": _digest(plain)}, indent=2) + "\n"
 
 
-MOST_BYTES = 64 << 20  # of a file in a run's folder that is read as text
-
-
-def read_text(path: Path) -> str:
-    """Return a text file of a run's folder. OSError: it cannot be read; ValueError: it is no text, or too large."""
-    if not path.is_file():
-        raise FileNotFoundError(2, "no such file", str(path))
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path.name} is larger than {MOST_BYTES >> 20} MB")
-    return path.read_text(encoding="utf-8")
+def _digest(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def new_record(config: Config, overrides: list[str], before: Record | None) -> Record:
