@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,21 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         options.reference or "baseline",
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
     )
+
+
+def gather_drawn(experiments: Sequence[Experiment], loaded: Runs, options: Options | None = None) -> list[Study]:
+    """Gather what is drawn together: of several, one without runs is named and left out; the errors of `gather`."""
+    studies = []
+    for experiment in experiments:
+        try:
+            studies.append(gather(experiment, loaded, options))
+        except RunFailed as error:
+            if len(experiments) == 1:
+                raise
+            print(error, file=sys.stderr)
+    if not studies:
+        raise RunFailed("no figure was drawn")
+    return studies
 
 
 def _root(outputs: Path, experiment: Experiment) -> list[str]:
