@@ -17,7 +17,7 @@ from analysis.experiments import asked_for, experiment_names, load_drawn, load_e
 from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import ACCURACY, find_metric
 from analysis.status import show
-from analysis.study import Options, Study, gather
+from analysis.study import Options, Study, gather, gather_drawn
 from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of
 from analysis.tables import final_table
 from weightnet.errors import RunFailed, UserError
@@ -40,8 +40,8 @@ def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
     if names:
         experiment_names(config_dir, asked=names)  # says which are broken
         loaded = report_skipped(load_runs(options.outputs))
-        drawn = [one for name in names for one in load_drawn(name, overrides, config_dir=config_dir)]
-        return [gather(experiment, loaded, shown) for experiment in drawn]
+        drawn = [load_drawn(name, overrides, config_dir=config_dir) for name in names]
+        return [study for experiments in drawn for study in gather_drawn(experiments, loaded, shown)]
     if overrides:
         experiment = asked_for(overrides, config_dir=config_dir)
         return [gather(experiment, report_skipped(load_runs(options.outputs, experiment.runs)), shown)]

@@ -14,6 +14,7 @@ MODEL_LABELS = {
 }  # fmt: skip
 
 _GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
+_OF_FEEDBACK = ("dims.", "eval.", "model.params.")  # not every model uses these
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ def name_arms(configs: Sequence[Config], axes: Iterable[Sequence[str]] = ()) -> 
     arms = []
     for config in configs:
         form = flat(canonical(config))
-        values = {key: value for key, value in flat(asdict(config)).items() if value is not None
-                  and (key in form or key == "dims.rule" or key.partition(".")[0] not in ("dims", "eval"))}  # fmt: skip
+        has = {"dims.rule", *form}
+        values = {key: value for key, value in flat(asdict(config)).items()
+                  if value is not None and (key in has or not key.startswith(_OF_FEEDBACK))}  # fmt: skip
         arms.append(Arm("", config.model.name, config.dataset.name, _colour(form), form, values))
     swept = [column for keys in axes for key in keys for column in columns(key, arms)]
     named = zip(arms, labels(arms, swept), strict=True)

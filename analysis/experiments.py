@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Experiment:
     """The words of the command line that runs it."""
     selection: list[str]
     """The words that select it after `python -m analysis figures`."""
-    files: list[Path] = field(default_factory=list)
+    files: list[Path]
     """Where its figures go, below the root of all output: each a path to which what a figure shows is added."""
 
     @property
@@ -110,14 +110,7 @@ def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str
     drawn_names(name, config_dir)
     words = [f"experiment={name}", *overrides]
     plan = _plan([*words, "device=cpu"], config_dir)  # an arm has no device
-    return Experiment(
-        name=name,
-        **_arms([job.config for job in plan.jobs], plan.axes),
-        runs=None,
-        command=[*program().split(), *words],
-        selection=[name, *overrides],
-        files=[published(name, overrides)],
-    )
+    return _experiment(plan, name, [name, *overrides], [*_run(config_dir), *words], published(name, overrides))
 
 
 def load_drawn(
@@ -141,15 +134,13 @@ def published(name: str, overrides: Sequence[str]) -> Path:
 
 def asked_for(overrides: Sequence[str], *, config_dir: str | None = None) -> Experiment:
     """Return exactly the runs of `run.py -m` with these overrides; the errors are those of `load_experiment`."""
-    plan = _plan(overrides, config_dir)
-    return Experiment(
-        name=" ".join(overrides),
-        **_arms([job.config for job in plan.jobs], plan.axes),
-        runs=[job.id for job in plan.jobs],
-        command=[*program().split(), "-m", *overrides],
-        selection=list(overrides),
-        files=[Path("figures", file_name(overrides))],
-    )
+    plan, command = _plan(overrides, config_dir), [*_run(config_dir), "-m", *overrides]
+    experiment = _experiment(plan, " ".join(overrides), list(overrides), command, Path("figures", file_name(overrides)))
+    return replace(experiment, runs=[job.id for job in plan.jobs])
+
+
+def _run(config_dir: str | None) -> list[str]:
+    return [*program().split(), *([f"--config-dir={config_dir}"] if config_dir else [])]
 
 
 def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
@@ -159,8 +150,10 @@ def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
         return make_plan(jobs, **asked, impossible=sweeper.get("impossible") or "refuse")
 
 
-def _arms(configs: Sequence[Config], axes: list[list[str]]) -> dict[str, Any]:
-    return {"arms": arms_of(configs, axes), "axes": axes, "seeds": {config.seed for config in configs}}
+def _experiment(plan: Plan, name: str, selection: list[str], command: list[str], file: Path) -> Experiment:
+    configs = [job.config for job in plan.jobs]
+    seeds = {config.seed for config in configs}
+    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, None, command, selection, [file])
 
 
 def arms_of(configs: Iterable[Config], axes: list[list[str]]) -> dict[str, Arm]:

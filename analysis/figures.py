@@ -52,14 +52,13 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     """Return a study's figures by the suffix of their names; RunFailed: no epoch has ended."""
     runs, epochs = (frame.dropna(subset=study.metric.column) for frame in (study.runs, study.epochs))
     done = runs[runs["status"] == "done"]
-    axes = study.axes if len(done) else []
     if epochs.empty:
         raise RunFailed(f"{study.experiment.name}: no epoch has ended with a number for {study.metric.label}")
-    shape = [_curves, _against, heat_maps][len(axes)]
-    drawn = {"": shape(study, done if axes else epochs)}
+    shape = [_curves, _against, heat_maps][len(study.axes)]
+    drawn = {"": shape(study, done if study.axes else epochs)}
     if len(done) and has_seeds(done):
         drawn["-final"] = _final(study, done)
-    if not axes and study.metric.column == "accuracy" and len(measured := epochs.dropna(subset="me_norm")):
+    if not study.axes and study.metric.column == "accuracy" and len(measured := epochs.dropna(subset="me_norm")):
         drawn["-feedback"] = _feedback(study, measured)
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"

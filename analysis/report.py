@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from analysis.experiments import file_name
 from analysis.figures import figures_of, image
+from analysis.load import count_runs
 from analysis.metrics import ACCURACY, Metric
 from analysis.stats import interval_name
 from analysis.study import Study
@@ -67,7 +68,7 @@ def _section(study: Study) -> dict[str, Any]:
             shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *comparison]),
         ],
         "facts": [
-            f"{len(done)} finished runs of {done['seed'].nunique()} seeds, {len(runs) - len(done)} running",
+            f"{count_runs(len(done))} finished, seeds {_values(done, 'seed')}; {len(runs) - len(done)} running",
             f"code {_values(runs, 'code')}; {', '.join(versions)}",
             f"machine {_values(runs, 'host')}, device {_values(runs, 'device')}, threads {_values(runs, 'threads')}",
             f"{done['seconds'].sum() / 3600:.2f} hours of training, "

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,8 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     report_stale(runs, experiment.name)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
     metric = find_metric(options.metric, runs, loaded.own).with_margin(options.margin)
-    there = {key: arm for key, arm in experiment.arms.items() if key in set(runs["arm"])}
+    done = runs[(runs["status"] == "done") & runs[metric.column].notna()]
+    shown = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
     epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
     tag = [metric.column] * (metric.column != "accuracy") + [key for key in (options.x, options.y) if key]
     return Study(
@@ -82,11 +83,26 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         runs,
         epochs,
         metric,
-        choose_axes(there, experiment.axes, x=options.x, y=options.y),
+        choose_axes(shown, experiment.axes, x=options.x, y=options.y),
         _differences(runs, experiment, options.reference, metric),
         options.reference or "baseline",
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
     )
+
+
+def gather_drawn(experiments: Sequence[Experiment], loaded: Runs, options: Options | None = None) -> list[Study]:
+    """Gather what is drawn together: of several, one without runs is named and left out; the errors of `gather`."""
+    studies = []
+    for experiment in experiments:
+        try:
+            studies.append(gather(experiment, loaded, options))
+        except RunFailed as error:
+            if len(experiments) == 1:
+                raise
+            print(error, file=sys.stderr)
+    if not studies:
+        raise RunFailed("no figure was drawn")
+    return studies
 
 
 def _root(outputs: Path, experiment: Experiment) -> list[str]:

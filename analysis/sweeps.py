@@ -15,9 +15,9 @@ import pandas as pd
 from analysis.experiments import Experiment, arms_of, drawn_names, load_drawn, published
 from analysis.load import Runs
 from analysis.metrics import ACCURACY
-from analysis.study import Options, Study, gather
+from analysis.study import Options, Study, gather_drawn
 from analysis.tables import final_table, to_csv, to_markdown
-from weightnet.errors import RunFailed, UserError
+from weightnet.errors import UserError
 from weightnet.runs.folder import write_whole
 
 
@@ -109,21 +109,8 @@ def studies_of(
     sweep: Sweep, loaded: Runs, names: Sequence[str] | None = None, options: Options | None = None, *,
     config_dir: str | None = None,
 ) -> list[Study]:  # fmt: skip
-    """Return what a sweep draws of its runs, `loaded`; of several figures one without runs is named and left out.
-
-    The errors are those of `load_experiment` and `gather`.
-    """
-    studies, experiments = [], experiments_of(sweep, loaded, names, config_dir=config_dir)
-    for experiment in experiments:
-        try:
-            studies.append(gather(experiment, loaded, options))
-        except RunFailed as error:
-            if len(experiments) == 1:
-                raise
-            print(error, file=sys.stderr)
-    if not studies:
-        raise RunFailed(f"sweep {sweep.folder.name}: no figure was drawn")
-    return studies
+    """Return what a sweep draws of its runs, `loaded`; the errors are those of `load_experiment` and `gather`."""
+    return gather_drawn(experiments_of(sweep, loaded, names, config_dir=config_dir), loaded, options)
 
 
 def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) -> None:

@@ -96,6 +96,15 @@ def test_where_there_is_no_sweep_experiments_that_have_runs_are_named(
     assert capsys.readouterr().err.strip().endswith("no experiment has runs either")
 
 
+def test_of_the_figures_of_an_experiment_those_without_runs_are_left_out(
+    outputs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["figures", "paper", "--outputs", outputs])
+    shown = capsys.readouterr()
+    assert "figures/fig1.png" in shown.out and "figures/fig3.png" in shown.out and "fig2.png" not in shown.out
+    assert "fig2: no finished or running run of it" in shown.err
+
+
 def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "yaml" / "experiment").mkdir(parents=True)
     own = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      model: pool,rmp\n"

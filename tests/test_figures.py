@@ -256,3 +256,23 @@ def test_two_seeds_have_points_and_no_interval(tmp_path: Path) -> None:
     figure, _ = figures.figures_of(study)[""]
     seeds = {y for line in figure.axes[0].lines if line.get_marker() == "_" for y in line.get_ydata()}
     assert sorted(seeds) == pytest.approx([91, 92])
+
+
+def test_while_the_swept_runs_are_still_going_on_there_are_learning_curves(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dataset=digits", "dims=controlled", "dims.m=31,62", "train.epochs=2"]
+    for config in expand([*words, f"outputs={tmp_path}"]):
+        write_run(
+            config, [0.5, 0.6][: 2 - config.model.uses.count("m")], status="running" if config.model.uses else "done"
+        )
+    study = gather(asked_for(words), load_runs(tmp_path))
+    _, shown = figures.figures_of(study)[""]
+    assert shown.groupby("label")["epoch"].max().to_dict() == {
+        "without feedback (n=1)": 2, "pool, m=31 (n=1)": 1, "pool, m=62 (n=1)": 1,
+    }  # fmt: skip
+
+
+def test_nothing_to_draw_before_the_first_epoch(tmp_path: Path) -> None:
+    (config,) = expand(["model=pool", "dataset=digits", f"outputs={tmp_path}"])
+    write_run(config, [], status="running")
+    with pytest.raises(RunFailed, match="no epoch has ended"):
+        figures.figures_of(gather(asked_for(["model=pool", "dataset=digits"]), load_runs(tmp_path)))
