@@ -110,7 +110,7 @@ FORMATS = {None: tables.to_text, "csv": tables.to_csv, "markdown": tables.to_mar
 Arguments = dict[str, dict[str, Any]]
 """Name -> what `add_argument` takes."""
 
-OUTPUTS: Arguments = {"--outputs": dict(default="outputs", metavar="DIR", help="root of all output (default outputs)")}
+OUTPUTS: Arguments = {"--outputs": dict(metavar="DIR", help="root of all output (default outputs)")}
 
 
 OF_RUNS: Arguments = OUTPUTS | {
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (command, own, texts) in COMMANDS.items():
-        added = commands.add_parser(name, **texts)
+        added = commands.add_parser(name, allow_abbrev=False, **texts)
         added.set_defaults(command=command)
         for flag, settings in own.items():
             added.add_argument(flag, **settings)
@@ -175,13 +175,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("csv", "markdown", "latex"):
         kinds.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=f"as {name}")
     options, rest = parser.parse_known_args(arguments)
-    if any(word.startswith("-") for word in rest) or (rest and "names" not in options):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if wrong := [word for word in rest if word[:1] == "-" or ("names" not in options and word[:8] != "outputs=")]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     words = [*getattr(options, "names", []), *rest]  # some may stand after a flag
     options.names = [word for word in words if not word.startswith("outputs=")]
     roots = [word.removeprefix("outputs=") for word in words if word not in options.names]  # as run.py takes it
-    options.outputs = [options.outputs, *roots][-1]
+    options.outputs = [options.outputs or "outputs", *roots][-1]
     with plainly():
+        if options.outputs != "outputs" and not Path(options.outputs).is_dir():
+            raise UserError(f"--outputs={options.outputs}: there is no such folder")
         options.command(options)
 
 

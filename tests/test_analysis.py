@@ -91,6 +91,7 @@ def test_where_there_is_no_sweep_experiments_that_have_runs_are_named(
     having = "controlled, fig1, fig3, kernels, projections"  # all have the same baseline
     assert stopped.value.code == 1
     assert line == f"weightnet: no sweep in {outputs}/sweeps; experiments that have runs: {having}"
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(SystemExit):
         main([command, "--outputs", str(tmp_path / "nothing")])
     assert capsys.readouterr().err.strip().endswith("no experiment has runs either")

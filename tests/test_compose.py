@@ -104,7 +104,11 @@ def test_equal_jobs_share_a_run() -> None:
 def test_every_mistake_of_a_sweep_is_named() -> None:
     with pytest.raises(UserError) as caught:
         expand(["dims=controlled", "dims.m=30,31,33"])
-    assert "m=30 does not divide" in str(caught.value) and "m=33 does not divide" in str(caught.value)
+    assert str(caught.value).startswith("2 of 3 combinations do not fit; these do: dims.m=31\n")
+    with pytest.raises(UserError) as caught:
+        expand(["model=pool,pol", "seed=1,x", "train.lr=0,0.1"])
+    text = str(caught.value)
+    assert "did you mean pool?" in text and "'x'" in text and "train.lr=0.0: must be greater than 0" in text
 
 
 @pytest.mark.parametrize("seed", ["x", "1.5", "-1"])

@@ -6,6 +6,7 @@ from conftest import make_record
 from hydra.core.global_hydra import GlobalHydra
 
 from weightnet.errors import UserError
+from weightnet.net.epoch import EpochResult
 from weightnet.runs.folder import State
 from weightnet.sweep.compose import Composer, composer, offer_own_models
 from weightnet.sweep.plan import RERUN, Plan, combinations, make_plan, read_states
@@ -124,13 +125,16 @@ def test_zipped_axes_move_together() -> None:
 
 
 def test_states_decide_what_runs(tmp_path: Path) -> None:
-    made = plan(tmp_path, "model=baseline", "seed=range(1,7)")
+    made = plan(tmp_path, "model=baseline", "seed=range(1,8)")
     assert not list(tmp_path.iterdir())  # planning looks at no folder and takes no lock
-    fields = [None, {}, {"code": "old"}, {"status": "failed"}, {"status": "interrupted"}, {"status": "running"}]
+    fields = [None, {}, {"code": "old"}, {"status": "failed"}, {"status": "interrupted"}, {"status": "running"},
+              {}]  # fmt: skip
     for job, changed in zip(made.jobs, fields, strict=True):
         if changed is not None:
             job.folder.path.mkdir(parents=True)
             job.folder.write_record(make_record(job.config, **changed))
+            job.folder.write_history([EpochResult(1, 23, 0.5, 0.5, 0.5, 1.0, [])])
+    (made.jobs[6].folder.path / "metrics.csv").unlink()
 
     def states() -> list[State]:
         return [state.state for state in read_states(made.jobs).values()]
@@ -140,9 +144,9 @@ def test_states_decide_what_runs(tmp_path: Path) -> None:
         return [job.config.seed for job in made.jobs if found[job.id].state in RERUN[rerun]]
 
     with made.jobs[5].folder.lock():
-        assert states() == ["missing", "done", "stale", "failed", "interrupted", "running"]
+        assert states() == ["missing", "done", "stale", "failed", "interrupted", "running", "damaged"]
     assert states()[5] == "interrupted"
-    assert run_by("missing") == [1, 4, 5, 6] and run_by("stale") == [1, 3, 4, 5, 6]
-    assert run_by("failed") == [4] and run_by("all") == [1, 2, 3, 4, 5, 6] and run_by("none") == []
+    assert run_by("missing") == [1, 4, 5, 6, 7] and run_by("stale") == [1, 3, 4, 5, 6, 7]
+    assert run_by("failed") == [4] and run_by("all") == [1, 2, 3, 4, 5, 6, 7] and run_by("none") == []
     assert run_by("verify") == [3]
     assert set(RERUN) == {"missing", "stale", "verify", "failed", "all", "none"}

@@ -79,8 +79,8 @@ def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str
 
 
 def _counts(plan: Plan, states: States) -> str:
-    counted = Counter(states[job.id].state for job in plan.jobs)
-    return f"{len(plan.jobs)} runs: {', '.join(f'{number} {state}' for state, number in counted.items())}"
+    counted, runs = Counter(states[job.id].state for job in plan.jobs), "run" if len(plan.jobs) == 1 else "runs"
+    return f"{len(plan.jobs)} {runs}: {', '.join(f'{number} {state}' for state, number in counted.items())}"
 
 
 def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
