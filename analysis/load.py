@@ -37,7 +37,8 @@ class Runs:
     runs: pd.DataFrame
     """One row a run: `run`, `path`, `status` (its state, but a stale run is `done`), `why` (what makes it stale, or the
     last line of its error), `origin`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
-    metrics, `accuracy` (on the test set, in %), and `age`, seconds since the last write."""
+    metrics, `accuracy` (on the test set, in %), `diverged` (whether a loss was not finite), and `age`, seconds since
+    the last write."""
     epochs: pd.DataFrame
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
@@ -63,7 +64,7 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
             skipped.append(printable(f"{folder}: {why.replace(f'{folder}/', '') or type(error).__name__}"))
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
-    empty = ["run", "path", "status", "why", "origin", "seed", "dataset.name", *RECORD, *METRICS, "written"]
+    empty = ["run", "path", "status", "why", "origin", "seed", "dataset.name", *RECORD, *METRICS, "written", "diverged"]
     runs = pd.DataFrame(rows, columns=None if rows else empty)
     runs["age"] = (time.time() - runs["written"]).clip(lower=0)  # another machine's clock may be ahead
     curves = [{"run": run.path.name, **epoch} for run, _, _, curve in found for epoch in curve]
@@ -102,6 +103,14 @@ def report_stale(runs: pd.DataFrame, name: str) -> None:
     """Say on stderr how many of an experiment's finished runs are stale, and why."""
     for why, count in runs.loc[(runs["status"] == "done") & (runs["why"] != ""), "why"].value_counts().items():
         print(f"{name}: {count_runs(count)} stale: {why}", file=sys.stderr)
+
+
+def report_diverged(runs: pd.DataFrame, name: str) -> None:
+    """Say on stderr which of an experiment's runs diverged: they count, by the accuracy that they have."""
+    if diverged := list(runs.loc[runs["diverged"], "run"]):
+        names = ", ".join(diverged[:3]) + ", ..." * (len(diverged) > 3)
+        print(f"{name}: {count_runs(len(diverged))} of {len(runs)} diverged (a loss is not finite): {names}",
+              file=sys.stderr)  # fmt: skip
 
 
 def _mixture(runs: pd.DataFrame) -> list[str]:
@@ -174,4 +183,5 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         "epoch": len(curve),
         "step": int(last["step"]) if curve else None,
         "seconds": sum((epoch["seconds"] for epoch in curve), 0.0),
+        "diverged": not all(math.isfinite(epoch[loss]) for epoch in curve for loss in ("train_loss", "test_loss")),
     }

@@ -6,6 +6,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
@@ -24,6 +25,8 @@ from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match, program
 from weightnet.sweep.plan import ANEW, RERUN, Job, Plan, make_plan, read_states
+
+_EXPLAINED = (State.STALE, State.DAMAGED, State.INCOMPLETE)
 
 States = dict[str, RunState]  # job's id -> where its run stands
 
@@ -89,10 +92,10 @@ def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
     excluded += f", {plan.impossible} that do not fit left out" if plan.impossible else ""
     todo = "verify" if rerun == "verify" else "run"
     print(f"{_counts(plan, states)}{merged}{excluded}; {count} to {todo}", flush=True)
-    reasons = Counter(state.why for state in states.values() if state.state == State.STALE)
-    for why, number in reasons.most_common(5):
-        print(f"  {number} stale: {why}", flush=True)
-    if reasons and rerun == "missing":
+    reasons = Counter((state.state, state.why) for state in states.values() if state.state in _EXPLAINED)
+    for (state, why), number in reasons.most_common(5):
+        print(f"  {number} {state}: {why}", flush=True)
+    if rerun == "missing" and any(state == State.STALE for state, _ in reasons):
         print("  stale runs stay as they are; hydra.sweeper.rerun=verify proves that they still hold, rerun=stale runs "
               "them again", flush=True)  # fmt: skip
 
@@ -155,14 +158,16 @@ def _new_folder(path: Path, number: int = 1) -> Path:
 def _write_summary(folder: Path, plan: Plan, states: States) -> None:
     """Write a row a run: what it reached."""
     rows: list[list[object]] = [["id", "differing", "state", "test_accuracy", "seconds"]]
-    try:
-        for job in plan.jobs:
+    for job in plan.jobs:
+        metrics = []
+        with suppress(OSError, ValueError):  # damaged: its state says so
             metrics = job.folder.metrics()
-            accuracy, seconds = metrics[-1]["test_accuracy"] if metrics else "", sum(row["seconds"] for row in metrics)
-            rows.append([job.id, job.differing, states[job.id].state, accuracy, seconds])
+        accuracy, seconds = metrics[-1]["test_accuracy"] if metrics else "", sum(row["seconds"] for row in metrics)
+        rows.append([job.id, job.differing, states[job.id].state, accuracy, seconds])
+    try:
         write_csv(folder / "summary.csv", rows)
-    except (OSError, ValueError) as error:  # a full disk, a damaged metrics.csv: what the sweep has to say comes first
-        print(f"cannot write {folder}/summary.csv ({getattr(error, 'strerror', None) or error})", file=sys.stderr)
+    except OSError as error:  # a full disk: what the sweep has to say comes first
+        print(f"cannot write {folder}/summary.csv ({error.strerror or error})", file=sys.stderr)
 
 
 def _raise_failures(jobs: list[Job], outcomes: Sequence[Outcome], states: States, master: DictConfig) -> None:

@@ -1,0 +1,100 @@
+"""What is damaged is named, or right: never taken for another result. Every file of a run, mutated at random."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analysis.load import load_runs
+from weightnet.config import Config
+from weightnet.identity import run_folder
+from weightnet.runs.job import run
+
+MakeConfig = Callable[..., Config]
+FILES = ("config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "run.json", "run.log")
+KINDS = ("flip", "digit", "cut", "insert", "delete", "repeat", "empty", "swap")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an output root with two finished runs that differ in their seed."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def outputs(finished: Path, make_config: MakeConfig) -> Path:
+    for seed in (1, 2):
+        run(make_config(seed=seed, epochs=2, outputs=str(finished), data_root=str(finished)))
+    return finished
+
+
+def mutated(content: bytes, kind: str, chance: random.Random) -> bytes:
+    place, other = chance.randrange(len(content)), chance.randrange(len(content))
+    match kind:
+        case "flip":
+            return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
+        case "digit":  # a number that looks as good as the one before
+            places = [i for i, sign in enumerate(content) if chr(sign).isdecimal()]
+            place = chance.choice(places) if places else place
+            return content[:place] + str(chance.randrange(10)).encode() + content[place + 1 :]
+        case "cut":
+            return content[:place]
+        case "insert":
+            return content[:place] + content[other : other + 20] + content[place:]
+        case "repeat":
+            lines = content.splitlines(keepends=True)
+            return b"".join([*lines, chance.choice(lines)])
+    return b""
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(FILES), st.sampled_from(KINDS), st.integers(0, 2**32))
+def test_a_mutated_file_is_named_or_right(
+    outputs: Path, tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig, name: str, kind: str, seed: int
+) -> None:
+    right = load_runs(outputs)
+    copy = tmp_path_factory.mktemp("copy")
+    shutil.copytree(outputs / "runs", copy / "runs")
+    first, second = sorted(path for path in (copy / "runs").glob("digits-*"))
+    if kind == "delete":
+        (first / name).unlink()
+    elif kind == "swap":
+        (first / name).rename(first / "kept")
+        shutil.copy(second / name, first / name)
+    else:
+        (first / name).write_bytes(mutated((first / name).read_bytes(), kind, random.Random(seed)))
+    loaded = load_runs(copy)
+    shutil.rmtree(copy)
+    if len(loaded.runs) == 1:
+        assert len(loaded.skipped) == 1 and first.name in loaded.skipped[0] and "\n" not in loaded.skipped[0]
+    for whole, made in ((right.runs, loaded.runs), (right.epochs, loaded.epochs)):
+        columns = [column for column in whole if column not in ("path", "age", "written", "origin")]
+        expected = whole.loc[whole["run"].isin(loaded.runs["run"]), columns]
+        assert expected.astype(str).values.tolist() == made[columns].astype(str).values.tolist()
+
+
+def test_a_damaged_run_is_executed_again_and_kept(outputs: Path, make_config: MakeConfig, tmp_path: Path) -> None:
+    shutil.copytree(outputs / "runs", tmp_path / "outputs" / "runs")
+    config = make_config(seed=1)
+    folder, right = run_folder(config), load_runs(outputs).runs.set_index("seed").loc[1]
+    for name in ("metrics.csv", "run.json", "config.yaml"):
+        (folder / name).write_text("damaged")
+        assert len(load_runs(tmp_path / "outputs").skipped) == 1
+        run(config)
+        again = load_runs(tmp_path / "outputs")
+        assert not again.skipped and again.runs.set_index("seed").loc[1, "test_loss"] == right["test_loss"]
+    assert len(list((folder.parent / ".old").iterdir())) == 3
+
+
+def test_old_records_without_digests_are_read(outputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(outputs / "runs", tmp_path / "runs")
+    for path in (tmp_path / "runs").glob("*/run.json"):
+        plain = json.loads(path.read_text())
+        del plain["files"], plain["digest"]
+        path.write_text(json.dumps(plain))
+    assert len(load_runs(tmp_path).runs) == 2
