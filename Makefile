@@ -4,8 +4,9 @@
 # make check  lint, types, imports and tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
+SIDE_BY_SIDE := --numprocesses auto --dist worksteal
 
-.PHONY: demo test bench check format clean help
+.PHONY: demo test soak bench check format clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -13,7 +14,10 @@ demo: .venv/installed
 	$(BIN)/python run.py experiment=demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
+
+soak: .venv/installed-dev
+	$(BIN)/python -m benchmarks.soak --minutes 30
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
@@ -23,7 +27,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
