@@ -1,7 +1,8 @@
 # make demo   three arms on the bundled digits, then a table and a figure (installs what it needs)
-# make test   the tests                                                   (installs what they need)
+# make test   all but the slow tests                                      (installs what they need)
 # make bench  ours, the notebook's loop and Lightning side by side; 20 minutes (installs what it needs)
-# make check  lint, types, imports and tests: what CI runs
+# make soak   half an hour of random signals to random processes of sweeps (installs what it needs)
+# make check  lint, types, imports and all tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses auto --dist worksteal

@@ -3,6 +3,7 @@ from concurrent.futures import CancelledError
 from io import StringIO
 
 import pytest
+from conftest import make_record
 from rich.console import Console
 
 from weightnet.config import Config
@@ -43,3 +44,18 @@ def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.Capt
         console.print(display.table())
         assert "model=pool seed=4" in console.file.getvalue()
         assert counts.startswith("1 done, 1 failed, 1 running, 0 left; about 0:0")
+
+
+def test_who_waits_says_once_for_whom(make_config: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
+    config = make_config()
+    folder = RunFolder(run_folder(config))
+    folder.path.mkdir(parents=True)
+    folder.write_record(make_record(config, host="far", pid=77, started="2026-11-25T00:00:00+00:00", status="running"))
+    with Display([Task(config, [])]) as display:
+        for _ in range(3):
+            display.started(Task(config, []))
+            display.paused(Task(config, []))
+    said = (
+        f"{run_id(config)} is executed by process 77 on far, since 2026-11-25T00:00:00+00:00; this sweep waits for it"
+    )
+    assert capsys.readouterr().out.count(f"{run_id(config)} is {holder}; this sweep waits for it") == 1

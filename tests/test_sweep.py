@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -132,6 +133,17 @@ def test_a_run_that_is_lost_does_not_touch_the_others(project: Path) -> None:
 
     again = sweep(project, "model=raises,baseline", "seed=1,2", "train.epochs=1", "hydra.sweeper.rerun=failed")
     assert again.returncode == 1 and "2 of 2 runs failed" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["raises", "killed"])
+def test_the_command_that_a_failure_names_does_what_it_says(project: Path, model: str) -> None:
+    done = sweep(project, f"model={model},baseline", "seed=1", "train.epochs=1")
+    line = done.stderr.strip().splitlines()[-1]
+    command = shlex.split(line.rpartition("again: ")[2])
+    assert command[:2] == ["python", "run.py"], line
+    again = subprocess.run([sys.executable, *command[1:]], cwd=project, capture_output=True, text=True)
+    assert "1 to run" in again.stdout and "1 of 1 runs failed" in again.stderr
 
 
 @pytest.mark.slow
