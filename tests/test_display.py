@@ -55,7 +55,5 @@ def test_who_waits_says_once_for_whom(make_config: Callable[..., Config], capsys
         for _ in range(3):
             display.started(Task(config, []))
             display.paused(Task(config, []))
-    said = (
-        f"{run_id(config)} is executed by process 77 on far, since 2026-11-25T00:00:00+00:00; this sweep waits for it"
-    )
+    holder = "executed by process 77 on far, since 2026-11-25T00:00:00+00:00"
     assert capsys.readouterr().out.count(f"{run_id(config)} is {holder}; this sweep waits for it") == 1
