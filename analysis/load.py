@@ -1,6 +1,7 @@
 """Run folders -> tidy data frames."""
 
 import math
+import re
 import sys
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from weightnet.errors import UserError
 from weightnet.fingerprint import Origin, origins
 from weightnet.identity import arm, run_id, signature
 from weightnet.plain import printable
-from weightnet.runs.folder import METRICS, RunFolder, State
+from weightnet.runs.folder import METRICS, RunFolder, State, impossible
 from weightnet.runs.record import Record, read_record
 
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
@@ -56,7 +57,8 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     Those that are broken or half-written are named.
     """
     found, skipped, root = [], [], Path(outputs) / "runs"
-    for folder in filter(Path.is_dir, sorted(root.glob("[!.]*")) if ids is None else [root / run for run in ids]):
+    there = sorted(root.glob("[!.]*")) if ids is None else [root / run for run in ids]
+    for folder in (path for path in there if path.is_dir() or path.is_symlink() or _in_place_of_a_run(path)):
         try:
             found.append(_read_run(folder))
         except (OSError, ValueError, TypeError, ArithmeticError) as error:
@@ -140,8 +142,15 @@ def count_runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
 
 
+def _in_place_of_a_run(path: Path) -> bool:
+    """Tell whether a file that is no folder has the name of a run: others are nobody's business."""
+    return path.exists() and bool(re.search(r"-s\d+-[0-9a-f]{8}$", path.name))
+
+
 def _read_run(folder: Path) -> _Read:
     """Return a run's files; OSError, ValueError: what is wrong with them, or with where they are."""
+    if not folder.is_dir():
+        raise ValueError("is no folder")
     run, record = RunFolder(folder), read_record(folder / "run.json")
     config = run.config()
     if folder.is_symlink():
@@ -151,15 +160,10 @@ def _read_run(folder: Path) -> _Read:
     if record.status == "done" and (damage := run.damage(record)):
         raise ValueError(damage)
     curve = run.metrics()
-    if [epoch["epoch"] for epoch in curve] != list(range(1, len(curve) + 1)):
-        raise ValueError("metrics.csv does not have every epoch once")
-    if len(curve) > config.train.epochs or (record.status == "done" and len(curve) != config.train.epochs):
-        raise ValueError(f"{record.status}, but metrics.csv has {len(curve)} of {config.train.epochs} epochs")
-    for epoch in curve:
-        losses, others = (epoch["train_loss"], epoch["test_loss"]), (epoch["step"], epoch["seconds"])
-        possible = not any(value < 0 for value in (*losses, *others)) and all(map(math.isfinite, others))
-        if not 0 <= epoch["test_accuracy"] <= 1 or not possible:  # a loss may be NaN or infinite: it has diverged
-            raise ValueError(f"metrics.csv has impossible values in epoch {epoch['epoch']:.0f}")
+    if len(curve) > config.train.epochs:
+        raise ValueError(f"metrics.csv has {len(curve)} of {config.train.epochs} epochs")
+    if wrong := impossible(curve, config.train.epochs if record.status == "done" else None) if curve else "":
+        raise ValueError(wrong)
     rows = run.table("feedback.csv", ("epoch", "norm", "change"))
     feedback = {row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in rows}
     return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]

@@ -54,7 +54,7 @@ def _section(study: Study) -> dict[str, Any]:
     versions = [f"{package} {_values(runs, f'version.{package}')}" for package in packages]
     comparison = [] if study.reference == "baseline" else [f"--reference={study.reference}"]
     comparison += [f"--metric={metric.column}"] * (metric.column != ACCURACY.column)
-    comparison += [f"--margin={metric.margin:g}"] * (metric.margin not in (None, ACCURACY.margin))
+    comparison += [f"--margin={metric.margin:g}"] if metric.margin not in (None, ACCURACY.margin) else []
     compared = study.differences if study.differences is not None else pd.DataFrame()
     return {
         "name": experiment.name,

@@ -1,6 +1,7 @@
 """What is damaged is named, or right: never taken for another result. Every file of a run, mutated at random."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from analysis.load import load_runs
 from weightnet.config import Config
+from weightnet.fingerprint import Origin
 from weightnet.identity import run_folder
+from weightnet.runs.folder import RunFolder
 from weightnet.runs.job import run
 
 MakeConfig = Callable[..., Config]
@@ -98,3 +101,37 @@ def test_old_records_without_digests_are_read(outputs: Path, tmp_path: Path) -> 
         del plain["files"], plain["digest"]
         path.write_text(json.dumps(plain))
     assert len(load_runs(tmp_path).runs) == 2
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "steps.csv", "feedback.csv", "run.json", "config.yaml"])
+@pytest.mark.parametrize("what", ["pipe", "endless", "folder", "long field", "loop"])
+def test_what_never_ends_is_named(outputs: Path, tmp_path: Path, name: str, what: str) -> None:
+    shutil.copytree(outputs / "runs", tmp_path / "runs")
+    folder = min((tmp_path / "runs").glob("digits-*"))
+    path = folder / name
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "endless":
+        path.symlink_to("/dev/zero")
+    elif what == "folder":
+        path.mkdir()
+    elif what == "loop":
+        path.symlink_to(path)
+    else:
+        path.write_text("x" * 200_000)
+    (line,) = load_runs(tmp_path).skipped
+    assert folder.name in line
+    if name != "config.yaml":  # of which a plan has its own
+        assert RunFolder(folder).state(Origin("", {}, None, None)).state == "damaged"
+
+
+def test_a_file_in_place_of_a_run_is_named(outputs: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    shutil.copytree(outputs / "runs", tmp_path / "runs")
+    folder = min((tmp_path / "runs").glob("digits-*"))
+    shutil.rmtree(folder)
+    folder.write_text("")
+    assert load_runs(tmp_path).skipped == [f"{folder}: is no folder"]
+    config = make_config(seed=1, outputs=str(tmp_path))
+    assert run_folder(config) == folder and run(config).folder == folder
+    assert len(load_runs(tmp_path).runs) == 2 and len(list((tmp_path / "runs" / ".old").iterdir())) == 1

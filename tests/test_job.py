@@ -279,8 +279,9 @@ COMMAND = [sys.executable, "run.py", "dataset=digits", "model=pool", "train.epoc
 
 def start(outputs: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*COMMAND, f"outputs={outputs}"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+        [*COMMAND, f"outputs={outputs}"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup's children ignore it
+    )  # fmt: skip
 
 
 def only_folder(outputs: Path) -> Path:

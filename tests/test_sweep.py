@@ -73,8 +73,9 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     env = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "WEIGHTNET_DATA")}
     command = [sys.executable, "run.py", "-m", "dataset=digits", "device=cpu", *arguments]
     return subprocess.Popen(
-        command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+        command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup's children ignore it
+    )  # fmt: skip
 
 
 def sweep(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

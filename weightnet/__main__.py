@@ -1,5 +1,6 @@
 """The command line of weightnet: `python run.py --help` in a checkout, `weightnet --help` where it is installed."""
 
+import signal
 import sys
 from contextlib import nullcontext
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 
 from weightnet.errors import UserError
 from weightnet.sweep.compose import CONF, offer_own_models, to_config
-from weightnet.sweep.interrupt import finish_epoch_on_signals
+from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
 from weightnet.sweep.mistakes import plainly, program
 from weightnet.sweep.plan import ANEW
 
@@ -35,9 +36,17 @@ def job(cfg: DictConfig) -> float:
 
 def main() -> None:
     """Run the command line."""
-    with plainly():
-        offer_own_models(sys.argv[1:])
-        job()
+    try:
+        with plainly():
+            if deleted := [word for word in sys.argv[1:] if word.startswith("~")]:
+                raise UserError(
+                    f"{deleted[0]}: nothing can be taken out of the config; set it to another value, or null"
+                )
+            offer_own_models(sys.argv[1:])
+            job()
+    finally:
+        for number in SIGNALS:  # all is said and done: the exit status, too, is to be what it is
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Plain values from files that may be damaged or hostile: bounded in size and depth, checked, safe to print."""
 
+import errno
 import json
+from io import BufferedReader
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -8,19 +10,25 @@ from typing import Any, get_args, get_origin
 import yaml
 
 MOST_BYTES = 64 << 20  # of a file that is read as text
+MOST_YAML = 1 << 20
 MOST_DEPTH = 10  # of YAML
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
 
 
-def read_text(path: Path) -> str:
-    """Return a text file. OSError: it cannot be read, or is no file; ValueError: it is no text, or too large."""
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to read, and nothing else: a pipe or a device may never end. OSError: it cannot be, or is no file."""
     if path.exists() and not path.is_file():
-        raise OSError(0, "is no file", str(path))
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{path.name} is larger than {MOST_BYTES >> 20} MB")
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return path.open("rb")
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Return a text file. OSError: it cannot be read, or is no file; ValueError: it is no text, or too large."""
+    with open_file(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path.name} is larger than {most >> 20} MB")
     return content.decode()
 
 
@@ -40,7 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     OSError: it cannot be read; ValueError: it is no such file.
     """
-    text, depth = read_text(path), 0
+    text, depth = read_text(path, MOST_YAML), 0
     try:
         for event in yaml.parse(text, Loader=SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -48,6 +48,7 @@ _LEAST = {
     "train.epochs": 1, "train.batch_size": 1, "train.test_batch_size": 1, "train.subset": 1, "train.log_interval": 1,
     "seed": 0, "threads": 1,
 }  # fmt: skip
+_MOST = 2**53  # what JSON, CSV and data frames hold as it is
 
 
 def resolve(config: Config) -> Config:
@@ -99,6 +100,7 @@ def mistakes(config: Config) -> list[str]:
         for key, least in _LEAST.items()
         if values[key] is not None and values[key] < least
     ]
+    wrong += [f"{key}={values[key]}: must be at most {_MOST}" for key in _LEAST if (values[key] or 0) > _MOST]
     if config.model.feedback != "none" and dims.dx is not None and dims.dx < 1:
         wrong.append(f"dims.dx={dims.dx}: must be at least 1")
     if not 0 < train.lr < math.inf:
@@ -136,8 +138,11 @@ def _dataset_mistakes(config: Config) -> list[str]:
         wrong.append(f"dataset.examples={dataset.examples}: must be [training, test], each at least 1")
     elif config.train.subset is not None and config.train.subset > dataset.examples[0]:
         wrong.append(f"train.subset={config.train.subset}: {dataset.name} has {dataset.examples[0]} training examples")
-    if any(pattern.startswith("/") for pattern in dataset.files or ()):
-        wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths")
+    if any(pattern.startswith("/") or ".." in pattern.split("/") for pattern in dataset.files or ()):
+        wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths or ..")
+    if dataset.reader is not None and dataset.reader not in registry.READERS and not is_own(dataset.reader):
+        known = ", ".join(registry.READERS)
+        wrong.append(f"dataset.reader={dataset.reader}: must be one of {known}, or your own, my_file.py:read")
     if not all(0 < std < math.inf for std in dataset.std) or not all(map(math.isfinite, dataset.mean)):
         wrong.append(f"dataset.mean={dataset.mean} dataset.std={dataset.std}: must be finite, std greater than 0")
     if len(dataset.channels) != 2 or min(dataset.channels) < 1:

@@ -52,6 +52,8 @@ def _try_feedback(plain: str) -> None:
         shapes = ", ".join(str(tuple(weight.shape)) for weight in weights)
         given = f"{me.dtype} {tuple(me.shape)}" if isinstance(me, Tensor) else type(me).__name__
         raise UserError(f"{what}: gave {given} for weights {shapes}, must be {weights[0].dtype} ({dx},)")
+    if not me.isfinite().all():
+        raise UserError(f"{what}: gave numbers that are not finite for the initial weights")
 
 
 @cache
@@ -63,5 +65,7 @@ def _try_metric(name: str, target: str, classes: int, count: int) -> None:
         columns = measure({name: metric}, logits, torch.arange(count) % classes)
     except Exception as error:
         raise UserError(f"{what}: failed when it was tried out: {explained(error)}") from error
-    if wrong := [column for column in columns if column in METRICS or any(sign in column for sign in ',"\n\r')]:
+    if wrong := [
+        column for column in columns if column in (*METRICS, "accuracy") or any(sign in column for sign in ',"\n\r')
+    ]:
         raise UserError(f"{what}: gives the column {wrong[0]!r}, which must be new and without commas and quotes")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from weightnet.experiment import EpochResult
+from weightnet.plain import open_file
 from weightnet.runs.folder import RunFolder, write_whole
 
 NAME = "checkpoint.pt"
@@ -36,7 +37,8 @@ def save(folder: RunFolder, checkpoint: Checkpoint) -> None:
 def load(folder: RunFolder, device: str) -> Checkpoint | None:
     """Return the checkpoint, or None where there is none. ValueError: there is one, but it is damaged."""
     try:
-        whole = (folder.path / NAME).read_bytes()
+        with open_file(folder.path / NAME) as file:
+            whole = file.read()
     except FileNotFoundError:
         return None
     except OSError as error:

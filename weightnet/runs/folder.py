@@ -18,6 +18,7 @@ import csv
 import fcntl
 import hashlib
 import io
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +31,7 @@ import yaml
 from filelock import FileLock
 
 from weightnet.experiment import METRICS, Config, EpochResult, Origin, read_config
-from weightnet.plain import printable, read_text, read_yaml
+from weightnet.plain import open_file, printable, read_text, read_yaml
 from weightnet.runs.record import Record, read_record, record_text, utc_now
 
 __all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whole"]
@@ -94,7 +95,7 @@ class RunFolder:
     def is_held(self) -> bool:
         """Tell whether a live process executes the run. It asks for a shared lock: that takes no right to write."""
         try:
-            with (self.path.parent / ".locks" / self.path.name).open("rb") as file:
+            with open_file(self.path.parent / ".locks" / self.path.name) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -130,10 +131,12 @@ class RunFolder:
 
         Runs recorded before 2026-11-25 have no digests: of them, it is known only whether metrics.csv can be read.
         """
-        if record is None:
-            return "run.json cannot be read" if (self.path / "run.json").exists() else ""
         if self.path.is_symlink():
             return "is a symbolic link"
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            return "is no folder"
+        if record is None:
+            return "run.json cannot be read" if os.path.lexists(self.path / "run.json") else ""
         if not self.path.name.endswith(f"-{record.signature[:8]}"):
             return "run.json is that of another run"
         if lacking := self.lacks(["metrics.csv"]):
@@ -142,8 +145,8 @@ class RunFolder:
             for name, digest in record.files.items():
                 if self._digest(name) != digest:
                     return f"{name} is not what the run left"
-            if not record.files and not self.metrics():
-                return "metrics.csv has no epoch"
+            if not record.files:
+                return impossible(self.metrics(), record.epochs)
         except OSError as error:
             return f"{Path(error.filename or '').name}: {error.strerror or error}"
         except ValueError as error:
@@ -155,7 +158,7 @@ class RunFolder:
         return {name: self._digest(name) for name in RESULTS if (self.path / name).exists()}
 
     def _digest(self, name: str) -> str:
-        with (self.path / Path(name).name).open("rb") as file:
+        with open_file(self.path / Path(name).name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def successor(self) -> "RunFolder":
@@ -216,7 +219,10 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return []
-        header, *rows = list(csv.reader(read_text(path).splitlines())) or [[]]
+        try:
+            header, *rows = list(csv.reader(read_text(path).splitlines())) or [[]]
+        except csv.Error as error:
+            raise ValueError(f"{name}: {error}") from None
         if header[: len(columns) if own else None] != list(columns):
             raise ValueError(f"{name} has the columns {header}")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
@@ -239,6 +245,25 @@ class RunFolder:
                         at = "header" if row is header else f"{header[0]} {row[0]}"
                         return compared, f"{name}, {at}: {column} was {was}, now {value}"
         return compared, ""
+
+
+def impossible(curve: Sequence[dict[str, float]], epochs: int | None) -> str:
+    """Say what cannot be in the rows of a finished run's metrics.csv; nothing ("") where all can.
+
+    `epochs`: how many there must be, if that is known. A loss may be NaN or infinite: the run has diverged.
+    """
+    if not curve:
+        return "metrics.csv has no epoch"
+    if [row["epoch"] for row in curve] != list(range(1, len(curve) + 1)):
+        return "metrics.csv does not have every epoch once"
+    if epochs is not None and len(curve) != epochs:
+        return f"done, but metrics.csv has {len(curve)} of {epochs} epochs"
+    for row in curve:
+        positive = [row[column] for column in ("train_loss", "test_loss", "step", "seconds")]
+        finite = all(map(math.isfinite, (row["step"], row["seconds"])))
+        if not (0 <= row["test_accuracy"] <= 1 and finite) or any(value < 0 for value in positive):
+            return f"metrics.csv has impossible values in epoch {row['epoch']:.0f}"
+    return ""
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

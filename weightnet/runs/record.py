@@ -69,7 +69,8 @@ class Record:
 def read_record(path: Path) -> Record:
     """Return what a run.json says. OSError: it cannot be read; ValueError: it is no such record, and why."""
     plain = read_json(path)
-    if plain.pop("digest", None) not in (None, _digest(plain)):
+    old = "files" not in plain  # recorded before there were digests
+    if plain.pop("digest", None) not in (_digest(plain), *([None] if old else [])):
         raise ValueError("run.json is not what the run left")
     required = [item.name for item in fields(Record) if item.default is MISSING and item.default_factory is MISSING]
     if missing := [name for name in required if name not in plain]:

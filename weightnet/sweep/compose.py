@@ -137,6 +137,8 @@ class Composer:
         offer_own_models(own)
         axes: dict[str, list[str]] = {}
         for override in self.parser.parse_overrides([*own, *self.master.hydra.overrides.task]):
+            if override.is_delete():
+                raise UserError(f"{override.input_line}: nothing can be taken out of the config")
             key, line = override.get_key_element(), override.input_line
             if not override.is_sweep_override():
                 axes[key] = [f"{key}={override.get_value_element_as_str()}"]
@@ -144,7 +146,10 @@ class Composer:
             if not override.is_discrete_sweep():
                 raise UserError(f"{line}: a sweep takes a,b,c or range(a,b) or glob(*), not an interval")
             # a range may have any number of values: as many as are too many
-            values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+            try:
+                values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+            except ValueError as error:
+                raise UserError(f"{line}: {error}") from None
             if not values:
                 raise UserError(f"{line}: has no value")
             if len(values) > MOST_VALUES:

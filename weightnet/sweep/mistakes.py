@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import Config, is_own
+from weightnet.plain import printable
 from weightnet.sweep.interrupt import exit_status, received
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -40,15 +42,16 @@ def plainly() -> Iterator[None]:
     try:
         yield
         return
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException, OmegaConfBaseException, YAMLError) as error:
         message, status = explain(error), 2
     except RunFailed as error:
         message, status = str(error), 1
     except KeyboardInterrupt:
         message, status = "interrupted; the same command goes on where this one stopped", exit_status()
-    except BrokenPipeError:  # the reader of our output (`| head`) has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            _end_quietly()
+        message, status = f"cannot use {error.filename or 'a file'} ({error.strerror or error})", 1
     except Exception as error:
         if not _is_hydras(error):  # a bug: Hydra would turn it into a warning where a callback raises it
             traceback.print_exc()
@@ -68,10 +71,18 @@ def program() -> str:
     return "python run.py" if Path("run.py").exists() else "weightnet"
 
 
+def _end_quietly() -> NoReturn:
+    """End as whoever reads our output (`| head`) has ended."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(128 + signal.SIGPIPE) from None
+
+
 def explain(error: BaseException) -> str:
     """Return what we, Hydra or OmegaConf found wrong as one sentence, with the close match where there is one."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, YAMLError):
+        return f"a YAML file is broken: {printable(str(error))}"
     chain = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
@@ -88,15 +99,18 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, OverrideParseException):
             return _unreadable(cause.override)
-    if "Unexpected type annotation: Set" in text or "Config group override must be" in text or "--cfg" in text:
+    if (
+        "Unexpected type annotation: Set" in text
+        or "Config group override must be" in text
+        or "Only one of --run" in text
+    ):
         return _known_mistake(text)
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
-    deleted = [word for word in sys.argv[1:] if word.startswith("~")]
-    if deleted and isinstance(error, HydraException | OmegaConfBaseException):
-        return f"{deleted[0]}: nothing can be taken out of the config; set it to another value, or null"
     if "Could not override ''" in text:
         return _unreadable("=")
+    if "Ambiguous value for argument 'experiment=" in text:
+        return "experiment: one experiment a command; each is a sweep of its own"
     if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{several[1]}: several values make a sweep: {program()} -m {several[1]}"
     for cause in chain:
@@ -123,6 +137,8 @@ def _unreadable(word: str) -> str:
         return f"{word}: must be KEY=VALUE (a value with a space in it: 'key=\"the value\"')"
     if value.endswith(","):
         return f"{word}: there is a value missing after the last comma"
+    if "(" in value:
+        return f"{word}: must be as range(1,5), range(0,10,2) or glob(p*), with numbers in a range"
     return f"{word}: cannot be read; put quotes around a value with unusual signs, within those for the shell: " + (
         f"'{key}=\"{value}\"'"
     )
@@ -130,7 +146,7 @@ def _unreadable(word: str) -> str:
 
 def _known_mistake(text: str) -> str:
     words = sys.argv[1:]
-    if "--cfg" in text:
+    if "Only one of" in text:
         return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
     if "Config group override" in text:
         return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"

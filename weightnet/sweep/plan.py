@@ -101,7 +101,7 @@ def make_plan(
                         "is a sweep of its own; give one a command")  # fmt: skip
     moving = [keys for keys in together(axes, zipped) if len(axes[keys[0]]) > 1]
     varying = {part for values in axes.values() if len(values) > 1 for part in values}
-    rules = {text: composer.parser.parse_overrides([part.strip() for part in text.split(",")]) for text in exclude}
+    rules = {text: _rule(composer, text) for text in exclude}
     matched: set[str] = set()
     untried: dict[str, Config] = {}  # parameters that some model does not take, by a config that asks for them
     jobs: dict[str, Job] = {}
@@ -137,6 +137,13 @@ def make_plan(
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
     return Plan(list(jobs.values()), moving, merged, excluded, len(misfits))
+
+
+def _rule(composer: Composer, text: str) -> list[Override]:
+    try:
+        return composer.parser.parse_overrides([part.strip() for part in text.split(",")])
+    except HydraException:
+        raise UserError(f"hydra.sweeper.exclude: {text}: must be as key=value,key=value, each one value") from None
 
 
 def _misfits(misfits: Sequence[Misfit], jobs: Sequence[Job]) -> str:

@@ -140,7 +140,8 @@ def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
         }  # fmt: skip
         write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
         write_csv(folder / "plan.csv", [["id", "differing", "state", "parameters"], *rows])
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no name at all
+        error = error if isinstance(error, OSError) else OSError(str(error))
         why = f"cannot write to {master.hydra.sweep.dir} ({error.strerror or error}); nothing was run"
         raise RunFailed(why) from error
     return folder
