@@ -1,6 +1,7 @@
 """The command line of analysis: `python -m analysis --help`."""
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -26,8 +27,8 @@ from weightnet.sweep.mistakes import explain, plainly
 
 def _sweep(options: argparse.Namespace) -> Sweep | None:
     """Return the last sweep where nothing else is asked for; UserError: an option is impossible."""
-    if options.margin is not None and not options.margin > 0:
-        raise UserError(f"--margin={options.margin:g}: must be greater than 0")
+    if options.margin is not None and not 0 < options.margin < math.inf:
+        raise UserError(f"--margin={options.margin:g}: must be greater than 0, and finite")
     return None if options.names else last_sweep(Path(options.outputs))
 
 

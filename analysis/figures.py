@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import plots
 from analysis.arms import MODEL_LABELS
 from analysis.heat_maps import heat_maps
+from analysis.load import count_runs
 from analysis.metrics import Metric
 from analysis.panels import after, entitle, labelled, one_below_another, share_legend, side_by_side, title
 from analysis.stats import FEWEST, interval_name
@@ -63,7 +64,22 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
         drawn[f"-differences{suffix}"] = _differences(study, study.differences)
+    if caveats := _caveats(study):
+        for figure, _ in drawn.values():
+            figure.suptitle(f"{figure.get_suptitle()}\n({caveats})", fontsize="medium")
     return drawn
+
+
+def _caveats(study: Study) -> str:
+    """Return what a reader who sees the picture alone must know of its runs; nothing ("") where they are as asked."""
+    runs, asked = study.runs, study.experiment.runs or []
+    counts = {
+        "without a result": len(set(asked) - set(runs["run"])),
+        "stale": int(((runs["status"] == "done") & (runs["why"] != "")).sum()),
+        "diverged": int(runs["diverged"].sum()),
+    }
+    said = [f"{count} {what}" for what, count in counts.items() if count]
+    return f"of {count_runs(max(len(asked), len(runs)))}, {', '.join(said)}" if said else ""
 
 
 def _curves(study: Study, epochs: pd.DataFrame) -> Drawn:

@@ -28,13 +28,18 @@ def heat_maps(study: Study, done: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     by = ["dataset.name", "model.name", "label", x, y]
     summary = metric.summary(data, by)
     sets = {str(dataset): own for dataset, own in summary.groupby("dataset.name", sort=False)}
-    scales = {dataset: _scale(own, data[data["dataset.name"] == dataset], by, metric) for dataset, own in sets.items()}
-    centre, unit = (summary["dataset.name"].map({key: scale[i] for key, scale in scales.items()}) for i in (0, 1))
+    units = {dataset: _unit(own, data[data["dataset.name"] == dataset], by, metric) for dataset, own in sets.items()}
+    centre = pd.concat([_centres(own, study.reference, (x, y)) for own in sets.values()])
+    unit = summary["dataset.name"].map({dataset: unit for dataset, (unit, _) in units.items()})
     summary = summary.assign(spread=(summary["mean"] - centre) / unit, text=summary["mean"].map(metric.text))
     figure, most = _panels(summary.dropna(subset=[x, y], how="all"), x, y)
     bar = figure.colorbar(ScalarMappable(Normalize(-most, most), plots.DIVERGING), ax=figure.axes, aspect=30)
     bar.set_label("units from the reference")
-    words = [f"{name(key)}: {scale[2]}" if len(sets) > 1 else scale[2] for key, scale in scales.items()]
+    there = (summary["model.name"] == study.reference).any()
+    model = MODEL_LABELS.get(study.reference, study.reference)
+    whose = f"'{model}' at the same values" if there else "the mean of all cells"
+    words = [f"{name(key) + ': ' if len(sets) > 1 else ''}reference: {whose}; unit: {what}"
+             for key, (_, what) in units.items()]  # fmt: skip
     figure.supxlabel("\n".join(words), fontsize="small")
     title(figure, data, f"{after(metric.label, done)} over {x} and {y}", by=["label", x, y], intervals=False)
     return figure, summary.drop(columns="text")
@@ -67,15 +72,30 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
     return figure, most
 
 
-def _scale(summary: pd.DataFrame, data: pd.DataFrame, by: list[str], metric: Metric) -> tuple[float, float, str]:
-    """Return a data set's centre and unit of colours, and what they are in words.
+def _centres(summary: pd.DataFrame, reference: str, axes: tuple[str, str]) -> pd.Series:
+    """Return what each cell of a data set is compared with: the reference model's cell at the same values.
 
-    The centre is the mean of the baseline's cells, or of all; the unit the standard deviation over seeds, pooled over
-    the cells, or, where there are no seeds, that of the cells.
+    Of an axis that one of the two does not have, all of the reference's cells count; without a reference, all cells do.
     """
-    reference = summary[summary["model.name"] == "baseline"]
-    whose = f"mean of '{MODEL_LABELS['baseline']}'" if len(reference) else "mean of all cells"
-    centre = float((reference if len(reference) else summary)["mean"].mean())
+    theirs = summary[summary["model.name"] == reference]
+    if theirs.empty:
+        return pd.Series(summary["mean"].mean(), index=summary.index)
+
+    def centre(cell: pd.Series) -> float:
+        alike = theirs
+        for key in axes:
+            if pd.notna(cell[key]) and theirs[key].notna().any():
+                alike = alike[alike[key] == cell[key]]
+        return float((alike if len(alike) else theirs)["mean"].mean())
+
+    return summary.apply(centre, axis="columns")
+
+
+def _unit(summary: pd.DataFrame, data: pd.DataFrame, by: list[str], metric: Metric) -> tuple[float, str]:
+    """Return a data set's unit of colours, and what it is in words.
+
+    It is the standard deviation over seeds, pooled over the cells, or, where there are no seeds, that of the cells.
+    """
     cells = data.groupby(by, dropna=False)[metric.column].agg(["var", "count"]).query("count > 1")
     unit, what = (
         math.sqrt((cells["var"] * (cells["count"] - 1)).sum() / max(1, (cells["count"] - 1).sum())),
@@ -83,8 +103,4 @@ def _scale(summary: pd.DataFrame, data: pd.DataFrame, by: list[str], metric: Met
     )
     if not unit:
         unit, what = float(summary["mean"].std()) or 1.0, "of the cells"
-    return (
-        centre,
-        unit,
-        f"reference: {whose}, {metric.text(centre)}; unit: standard deviation {what}, {metric.text(unit)}",
-    )
+    return unit, f"standard deviation {what}, {metric.text(unit)}"

@@ -1,7 +1,6 @@
 """The sweeps that have been run, as `<outputs>/sweeps/<time>/` records them: which runs, and what was swept."""
 
 import csv
-import json
 import re
 import shlex
 import sys
@@ -18,6 +17,7 @@ from analysis.metrics import ACCURACY
 from analysis.study import Options, Study, gather_drawn
 from analysis.tables import final_table, to_csv, to_markdown
 from weightnet.errors import UserError
+from weightnet.plain import read_json, read_text
 from weightnet.runs.folder import write_whole
 
 
@@ -35,7 +35,7 @@ class Sweep:
 
 def last_sweep(outputs: Path) -> Sweep | None:
     """Return the newest sweep that can be read, None where there is none; name on stderr those that are damaged."""
-    folders = [path.parent for path in (outputs / "sweeps").glob("*/sweep.json") if (path.parent / "plan.csv").exists()]
+    folders = [path.parent for path in (outputs / "sweeps").glob("*/sweep.json")]
     for folder in sorted(folders, key=lambda folder: _natural(folder.name), reverse=True):
         try:
             return read_sweep(folder)
@@ -50,13 +50,14 @@ def _natural(name: str) -> list[Any]:
 
 def read_sweep(folder: Path) -> Sweep:
     """Read a sweep's folder; OSError, ValueError, RecursionError, csv.Error: it is not as a sweep writes it."""
-    asked = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-    asked = asked if isinstance(asked, dict) else {}
+    asked = read_json(folder / "sweep.json")
     command, overrides, axes = asked.get("command"), asked.get("overrides"), asked.get("axes")
     if not (isinstance(command, str) and _words(overrides) and isinstance(axes, list) and all(map(_words, axes))):
         raise ValueError("sweep.json does not say command, overrides and axes")
-    with (folder / "plan.csv").open(encoding="utf-8", newline="") as file:
-        runs = [row.get("id") or "" for row in csv.DictReader(file)]
+    runs = [row.get("id") or "" for row in csv.DictReader(read_text(folder / "plan.csv").splitlines())]
+    if len(runs) != asked.get("runs", len(runs)):
+        raise ValueError(f"plan.csv has {len(runs)} of {asked['runs']} runs")
+    command.encode()  # ValueError: it is no text
     shlex.split(command)  # ValueError: it has half a quotation
     if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run in runs):
         raise ValueError("plan.csv does not name runs")

@@ -132,7 +132,7 @@ def test_states_decide_what_runs(tmp_path: Path) -> None:
     for job, changed in zip(made.jobs, fields, strict=True):
         if changed is not None:
             job.folder.path.mkdir(parents=True)
-            job.folder.write_record(make_record(job.config, **changed))
+            job.folder.write_record(make_record(job.config, **{"epochs": 1} | changed))
             job.folder.write_history([EpochResult(1, 23, 0.5, 0.5, 0.5, 1.0, [])])
     (made.jobs[6].folder.path / "metrics.csv").unlink()
 

@@ -136,7 +136,8 @@ def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
         with flag_override(master, "readonly", False):
             master.hydra.sweep.dir = str(folder)  # for the callbacks: where the sweep's picture goes
         command = {
-            "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes
+            "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes,
+            "runs": len(plan.jobs),
         }  # fmt: skip
         write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
         write_csv(folder / "plan.csv", [["id", "differing", "state", "parameters"], *rows])
