@@ -38,8 +38,8 @@ class Runs:
     runs: pd.DataFrame
     """One row a run: `run`, `path`, `status` (its state, but a stale run is `done`), `why` (what makes it stale, or the
     last line of its error), `origin`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
-    metrics, `accuracy` (on the test set, in %), `diverged` (whether a loss was not finite), and `age`, seconds since
-    the last write."""
+    metrics, `accuracy` (on the test set, in %), `diverged` (whether a loss was not finite), `digests` (whether
+    run.json has those of its files), and `age`, seconds since the last write."""
     epochs: pd.DataFrame
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
@@ -66,7 +66,20 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
             skipped.append(printable(f"{folder}: {why.replace(f'{folder}/', '') or type(error).__name__}"))
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
-    empty = ["run", "path", "status", "why", "origin", "seed", "dataset.name", *RECORD, *METRICS, "written", "diverged"]
+    empty = [
+        "run",
+        "path",
+        "status",
+        "why",
+        "origin",
+        "seed",
+        "dataset.name",
+        *RECORD,
+        *METRICS,
+        "written",
+        "digests",
+        "diverged",
+    ]
     runs = pd.DataFrame(rows, columns=None if rows else empty)
     runs["age"] = (time.time() - runs["written"]).clip(lower=0)  # another machine's clock may be ahead
     curves = [{"run": run.path.name, **epoch} for run, _, _, curve in found for epoch in curve]
@@ -107,8 +120,11 @@ def report_stale(runs: pd.DataFrame, name: str) -> None:
         print(f"{name}: {count_runs(count)} stale: {why}", file=sys.stderr)
 
 
-def report_diverged(runs: pd.DataFrame, name: str) -> None:
-    """Say on stderr which of an experiment's runs diverged: they count, by the accuracy that they have."""
+def report_doubts(runs: pd.DataFrame, name: str) -> None:
+    """Say on stderr which of an experiment's runs diverged, and how many are known by no digest: they count as well."""
+    if old := int(((runs["status"] == "done") & ~runs["digests"].astype(bool)).sum()):
+        print(f"{name}: {count_runs(old)} recorded before there were digests of a run's files (2026-11-25)",
+              file=sys.stderr)  # fmt: skip
     if diverged := list(runs.loc[runs["diverged"], "run"]):
         names = ", ".join(diverged[:3]) + ", ..." * (len(diverged) > 3)
         print(f"{name}: {count_runs(len(diverged))} of {len(runs)} diverged (a loss is not finite): {names}",
@@ -187,5 +203,6 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         "epoch": len(curve),
         "step": int(last["step"]) if curve else None,
         "seconds": sum((epoch["seconds"] for epoch in curve), 0.0),
+        "digests": bool(record.files),
         "diverged": not all(math.isfinite(epoch[loss]) for epoch in curve for loss in ("train_loss", "test_loss")),
     }

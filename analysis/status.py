@@ -49,6 +49,8 @@ def _view(loaded: Runs, *, limit: int | None) -> Group:
         lines.append(Text(f"{len(group)} {state}: {why} ({examples})", STYLES[str(state)]))
     lines += [Text(f"skipped {line}", "red") for line in loaded.skipped]
     skipped = f"{len(loaded.skipped)} folder{'' if len(loaded.skipped) == 1 else 's'}"
+    old = int((runs["status"].isin(["done", "stale"]) & ~runs["digests"].astype(bool)).sum())
+    lines += [Text(f"{count_runs(old)} recorded before there were digests of a run's files")] if old else []
     return Group(table, *lines, Text(f"{count_runs(len(runs))}: {counts}; {skipped} skipped"))
 
 

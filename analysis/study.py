@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.experiments import Experiment
-from analysis.load import Runs, count_runs, refuse_mixture, report_diverged, report_stale
+from analysis.load import Runs, count_runs, refuse_mixture, report_doubts, report_stale
 from analysis.metrics import Metric, find_metric
 from analysis.pictures import choose_axes
 from analysis.tables import difference_table
@@ -71,7 +71,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     if not options.mixed:
         refuse_mixture(runs)
     report_stale(runs, experiment.name)
-    report_diverged(runs, experiment.name)
+    report_doubts(runs, experiment.name)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
     metric = find_metric(options.metric, runs, loaded.own).with_margin(options.margin)
     done = runs[(runs["status"] == "done") & runs[metric.column].notna()]

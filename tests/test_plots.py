@@ -115,14 +115,16 @@ def test_a_metric_against_a_number() -> None:
     ax = against(AGAINST, x="lr", hue="label", colours=dict.fromkeys("abc", (0.0, 0.0, 0.0)))
     handles, labels = ax.get_legend_handles_labels()
     assert labels == ["a", "b", "c"] and ax.get_xscale() == "log"
-    assert handles[0].get_xydata().tolist() == [[0.001, 80], [0.01, 90], [0.1, 70]]
+    x, y = handles[0].get_xydata().T
+    assert x == pytest.approx([0.001, 0.01, 0.1], rel=0.1) and y.tolist() == [80, 90, 70]
     assert set(handles[2].get_ydata()) == {85}  # it has no such key: a horizontal line, with a band
     assert [tuple(patch.get_extents().transformed(ax.transData.inverted()).intervaly) for patch in ax.patches] == [
         pytest.approx((84, 86))
     ]
     bars = [segment for bars in ax.collections for segment in bars.get_segments()]
     assert len(bars) == 4  # none where there is no interval
-    assert len({segment[0][0] for segment in bars}) == 4  # side by side
+    assert len({segment[0][0] for segment in bars}) == 4  # side by side, each at its marker
+    assert {segment[0][0] for segment in bars} <= {at for handle in handles[:2] for at in handle.get_xdata()}
 
 
 @pytest.mark.parametrize(("values", "scale"), [([1, 9.9], "linear"), ([1, 10], "log"), ([0, 10], "linear")])
