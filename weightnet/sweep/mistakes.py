@@ -162,11 +162,16 @@ def _unknown_key(key: str) -> str:
     """Compare the key with all keys, and its last part with their last parts."""
     if key.startswith("hydra."):
         return f"{key}: there is no such key; `{program()} --help` names those of sweeps and launchers"
+    if key.partition(".")[0] == "experiment":
+        return "the experiment's file is empty, or its first line is not '# @package _global_'"
     keys = list(_keys(Config))
+    group = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]
+    if close := difflib.get_close_matches(key, group, n=1, cutoff=0.8):
+        return f"{key}: there is no such key; did you mean {close[0]}? `{program()} --cfg job` shows them all"
     by_last = {known.rpartition(".")[2]: known for known in keys}
     last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1)
-    close = close_match(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
-    return f"{key}: there is no such key{close} `{program()} --cfg job` shows them all"
+    other = close_match(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
+    return f"{key}: there is no such key{other} `{program()} --cfg job` shows them all"
 
 
 def close_match(word: str, choices: Iterable[str]) -> str:
