@@ -83,9 +83,10 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, YAMLError):
         return f"a YAML file is broken: {printable(str(error))}"
-    chain = [error]
-    while cause := chain[-1].__cause__ or chain[-1].__context__:
+    chain, cause = [error], error.__cause__ or error.__context__
+    while cause and cause not in chain:  # an error that is raised twice may be in its own context
         chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
     for cause in chain:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = cause.missing_cfg_file.rpartition("/")
