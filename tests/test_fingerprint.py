@@ -61,6 +61,7 @@ def stale(before: dict[str, Origin], after: dict[str, Origin]) -> dict[str, str]
 
 def test_comments_docstrings_and_formatting_are_no_code(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
     before = look()
+    edit(package / "net" / "convolution.c", "/* How much is summed at once", "/* Other\n   words")
     edit(package / "net" / "streams.py", "    bound = 1 / math", "    # why\n    bound = 1  /  math")
     edit(package / "net" / "model.py", '"""Two convolutions and two linear layers', '"""Other words')
     edit(
@@ -92,6 +93,12 @@ def test_new_definitions_and_other_rooms_are_no_code_of_these_runs(
     )
     edit(package / "net" / "feedback.py", "class Feedback(", "def pooled() -> None: ...\n\n\nclass Feedback(")
     assert stale(before, look()) == {}
+
+
+def test_c_is_code(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
+    before = look()
+    edit(package / "net" / "convolution.c", "Ints off = most <= 0;", "Ints off = most < 0;")
+    assert stale(before, look()) == dict.fromkeys(MODELS, "net.convolution.(C) changed")
 
 
 def test_an_edit_makes_those_stale_that_reach_it(package: Path, look: Callable[[], dict[str, Origin]]) -> None:

@@ -21,7 +21,7 @@ from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import Training, origins
 from weightnet.identity import arm, run_folder, signature
-from weightnet.net import data
+from weightnet.net import data, native
 from weightnet.net.feedback import PoolFeedback
 from weightnet.runs import checkpoint, job
 from weightnet.runs.folder import RunFolder, RunState, State
@@ -191,6 +191,19 @@ def test_other_code_starts_anew(
     run(config)
     assert "starts anew" in caplog.text
     assert "going on" not in caplog.text
+
+
+def test_other_convolutions_start_anew(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, stop=lambda: True)
+    before = record(run_folder(config))["convolutions"]
+    monkeypatch.setattr(native, "_kernel", lambda: "no compiler" if before == "native" else native.build())
+    assert run(config).epochs == 2
+    assert "starts anew, its checkpoint was made by other code, data, versions or convolutions" in caplog.text
+    assert record(run_folder(config))["convolutions"] != before
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from weightnet.config import Config, DatasetConfig, build, read_config
 from weightnet.fingerprint import ENTRANCES, Origin, origins
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
+from weightnet.net import native
 from weightnet.net.epoch import METRICS, EpochResult
 from weightnet.own import is_own
 from weightnet.resolve import resolve as _resolve
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from weightnet.net.training import OnStep
 
 __all__ = [
-    "GROUPS", "METRICS", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name", "facts",
-    "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products", "read_config", "resolve",
-    "run_folder", "run_id", "shape", "signature", "untaken", "work",
+    "GROUPS", "METRICS", "Config", "EpochResult", "Origin", "Training", "arm", "build", "convolutions", "device_name",
+    "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products", "read_config",
+    "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
 ]  # fmt: skip
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
@@ -92,6 +93,18 @@ def device_name(config: Config) -> str:
     import torch
 
     return str(torch.cuda.get_device_name())
+
+
+def convolutions(config: Config) -> str:
+    """Return what computes a resolved config's convolutions here: `native` (weightnet/net/convolution.c) or `torch`."""
+    return "native" if native.used(config) else "torch"
+
+
+def slower(configs: Iterable[Config]) -> str:
+    """Say why resolved configs take longer here than they could, and what would help; "" where they do not."""
+    if not any(map(native.fits, configs)) or not (why := native.why_not()):
+        return ""
+    return f"torch's convolutions take several times as long as weightnet's own, which cannot be used here: {why}"
 
 
 def import_code() -> None:

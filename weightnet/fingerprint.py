@@ -15,6 +15,7 @@ import glob
 import hashlib
 import itertools
 import os
+import re
 import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ NOT_FOLLOWED = tuple(f"weightnet.{name}" for name in ("config", "errors", "finge
 
 GONE = "gone"  # instead of 8 hex digits: a file of the user's own that cannot be read
 MOST_FILES = 10_000  # of a data set: whoever has more of them names those that matter (`dataset.files`)
+NATIVE = "(C)"  # the C file beside a module, of the same name: reached with any of the module's definitions
 REST = "(statements)"  # what stands at the top of a module and defines nothing: reached with any of its definitions
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def _code(named: tuple[str, ...], own: tuple[str, ...] = (), folder: str = "") -
             ahead += [f"{module}.{word}" for word in _source(module)]
         elif target not in found and name in (source := _source(module)):
             found[target], mentions = source[name]
-            ahead += [*mentions, f"{module}.{REST}"]
+            ahead += [*mentions, f"{module}.{REST}", f"{module}.{NATIVE}"]
     definitions = {name.removeprefix("weightnet."): digest for name, digest in sorted(found.items()) if digest}
     whole = "\n".join(f"{name} {digest}" for name, digest in definitions.items())
     return hashlib.sha256(whole.encode()).hexdigest()[:12], definitions
@@ -148,6 +151,8 @@ def _source(module: str) -> dict[str, tuple[str, set[str]]]:
     tree, scopes = ast.parse(text), symtable.symtable(text, str(path), "exec").get_children()
     imports = _imports(tree)
     source = {name: ("", {whole}) for name, whole in imports.items()}
+    if (beside := path.with_suffix(".c")).exists():
+        source[NATIVE] = _digest(_COMMENT.sub(" ", beside.read_text(encoding="utf-8")).split()), set()
     bodies: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
         for name in _defined(statement):

@@ -10,7 +10,8 @@ from torch.nn.utils import skip_init
 from weightnet import registry
 from weightnet.config import Config
 from weightnet.geometry import KERNEL, flat_features
-from weightnet.net.convolution import pooled_convolution
+from weightnet.net import native
+from weightnet.net.convolution import native_features, torch_features
 from weightnet.net.streams import initial, initial_linear, stream
 
 
@@ -44,7 +45,9 @@ class WeightNet(nn.Module):
         self.test_feedback = config.eval.feedback
         self.initial_me: Tensor
         self.register_buffer("initial_me", self.me() if self.test_feedback != "live" else None, persistent=False)
-        self.to(memory_format=torch.channels_last)  # of the convolutions: on a CPU, max-pooling is several times faster
+        self.features = native_features if native.used(config) else torch_features
+        if self.features is torch_features:
+            self.to(memory_format=torch.channels_last)  # on a CPU, max-pooling is several times faster
 
     @torch.no_grad()
     def _initialise(self, config: Config) -> None:
@@ -91,12 +94,11 @@ class WeightNet(nn.Module):
             return self._logits(images, me).float()
 
     def _logits(self, images: Tensor, me: Tensor | None) -> Tensor:
-        x = pooled_convolution(images, self.conv1.weight, self.conv1.bias)
-        x = pooled_convolution(x, self.conv2.weight, self.conv2.bias)
+        x = self.features(images, (self.conv1.weight, self.conv1.bias), (self.conv2.weight, self.conv2.bias))
         bias: Tensor = self.fc1.bias
         if self.feedback_weight is not None and me is not None:
             bias = torch.addmv(bias, self.feedback_weight, me)
-        x = functional.relu(functional.linear(x.flatten(1), self.fc1.weight, bias))
+        x = functional.relu(functional.linear(x, self.fc1.weight, bias))
         return cast(Tensor, self.fc2(x))
 
 

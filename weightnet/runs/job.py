@@ -25,6 +25,7 @@ from weightnet.experiment import (
     origins,
     products,
     run_folder,
+    slower,
 )  # fmt: skip
 from weightnet.runs import checkpoint
 from weightnet.runs.checkpoint import Checkpoint
@@ -197,6 +198,8 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
     try:
         if note := facts(config)["note"]:
             log.warning("%s: %s", name, note)
+        if why := slower([config]):
+            log.warning("%s: %s", name, why)
         training.build()
         log.info("%s: %d parameters, on %s", name, record.parameters, record.device)
         history = _train(config, folder, training, record, stop)
@@ -220,8 +223,8 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
 
 def _train(config: Config, folder: RunFolder, training: Training, record: Record, stop: Stop) -> list[EpochResult]:
     """Train from the checkpoint, where there is one; write every epoch. Return all epochs."""
-    torch = record.versions["torch"]
-    origin = {"signature": record.signature, "code": record.code, "data": record.data, "torch": torch}
+    origin = {name: getattr(record, name) for name in ("signature", "code", "data", "convolutions")}
+    origin["torch"] = record.versions["torch"]
     history = _resume(config, folder, training, origin)
     folder.write_history(history)
     epochs, name = config.train.epochs, folder.path.name
@@ -256,7 +259,9 @@ def _resume(config: Config, folder: RunFolder, training: Training, origin: dict[
         log.info("%s: going on after epoch %d", folder.path.name, len(saved.history))
         return saved.history
     if saved:
-        log.warning("%s: starts anew, its checkpoint was made by other code, data or versions", folder.path.name)
+        log.warning(
+            "%s: starts anew, its checkpoint was made by other code, data, versions or convolutions", folder.path.name
+        )
     return []
 
 

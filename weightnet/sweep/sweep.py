@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import facts
+from weightnet.experiment import facts, slower
 from weightnet.runs.folder import RunState, State, write_csv, write_whole
 from weightnet.sweep.compose import Composer
 from weightnet.sweep.engine import Engine, Outcome, Task
@@ -57,6 +57,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
     folder = _begin_records(master, plan, states)
     if not jobs:
         return []
+    if why := slower(job.config for job in jobs):  # also: the kernel is compiled here, before any worker wants it
+        print(f"  {why}", flush=True)
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
     jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
     try:
