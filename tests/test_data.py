@@ -1,6 +1,8 @@
 import gzip
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from conftest import DATASETS
+from conftest import DATASETS, ROOT
 from torchvision import datasets, transforms
 
 from weightnet.config import DatasetConfig
@@ -77,6 +79,20 @@ def test_real_sets_equal_torchvisions_transforms(real_data: Path, name: str, cla
 def test_mnists_siblings_are_read_from_their_own_folder(small_mnist: Path, name: str, folder: str) -> None:
     shutil.move(small_mnist / "MNIST", small_mnist / folder)
     check_against_torchvision(replace(SMALL, name=name), small_mnist, folder, range(20))
+
+
+def test_what_is_there_is_read_without_torchvision(small_mnist: Path) -> None:
+    code = f"from weightnet.net import data; data.mnist(data.Path({str(small_mnist)!r}))"
+    code += "; import sys; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_real_cifar_is_known(real_data: Path) -> None:
+    read = data.cifar_batches(real_data)
+    assert read is not None
+    (images, labels), (test_images, test_labels) = read
+    assert images.shape == (50000, 3, 32, 32) and len(labels) == 50000
+    assert test_images.shape == (10000, 3, 32, 32) and test_labels.bincount().tolist() == [1000] * 10
 
 
 def test_digits_are_bundled_and_always_split_alike(tmp_path: Path) -> None:

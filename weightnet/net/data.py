@@ -1,7 +1,11 @@
 """Data sets as two pairs of tensors, held whole."""
 
+import hashlib
+import pickle
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -41,11 +45,14 @@ class Dataset:
 Reader = Callable[[Path], tuple[Pixels, Pixels]]  # from the root folder to the (training, test) pixels
 
 
-def _torchvision(class_name: str) -> Reader:
-    """Return a reader of one of torchvision's data sets, which downloads what is missing."""
+def _torchvision(class_name: str, directly: Callable[[Path], tuple[Pixels, Pixels] | None]) -> Reader:
+    """Return a reader of one of torchvision's data sets, which downloads what is missing.
+
+    What `directly` can read, torchvision need not, whose import takes as long as torch's own.
+    """
 
     def read(root: Path, download: bool = False) -> tuple[Pixels, Pixels]:
-        from torchvision import datasets  # here, because it takes seconds and the digits do not need it
+        from torchvision import datasets
 
         parts = [getattr(datasets, class_name)(root, train=train, download=download) for train in (True, False)]
         train, test = ((_channels_first(part.data), torch.as_tensor(part.targets)) for part in parts)
@@ -53,7 +60,7 @@ def _torchvision(class_name: str) -> Reader:
 
     def read_or_download(root: Path) -> tuple[Pixels, Pixels]:
         try:
-            return read(root)
+            return directly(root) or read(root)
         except RuntimeError as error:
             if "not found" not in str(error):  # torchvision's word for: missing, or its md5 sums do not match
                 raise
@@ -67,10 +74,50 @@ def _torchvision(class_name: str) -> Reader:
     return read_or_download
 
 
-mnist = _torchvision("MNIST")
-fashion_mnist = _torchvision("FashionMNIST")
-kmnist = _torchvision("KMNIST")
-cifar = _torchvision("CIFAR10")
+def _idx(class_name: str) -> Callable[[Path], tuple[Pixels, Pixels] | None]:
+    """Return a reader of the files of MNIST and its kin: the format at the end of yann.lecun.com/exdb/mnist."""
+
+    def tensor(path: Path) -> Tensor:
+        content = path.read_bytes()
+        dimensions = content[3]
+        shape = struct.unpack_from(f">{dimensions}i", content, 4)
+        return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * dimensions).view(shape)
+
+    def read(root: Path) -> tuple[Pixels, Pixels] | None:
+        kinds = product(("train", "t10k"), ("images-idx3", "labels-idx1"))
+        paths = [Path(root, class_name, "raw", f"{split}-{kind}-ubyte") for split, kind in kinds]
+        if not all(path.exists() for path in paths):
+            return None
+        images, labels, test_images, test_labels = map(tensor, paths)
+        return (_channels_first(images), labels.long()), (_channels_first(test_images), test_labels.long())
+
+    return read
+
+
+CIFAR = "42245f5e88fa484c0f9340c2dbb546e3d0e696dd25f1fba3ab13d4c78273af27"
+"""SHA-256 of CIFAR-10's six batches, one after the other."""
+
+
+def cifar_batches(root: Path) -> tuple[Pixels, Pixels] | None:
+    """Read CIFAR-10's files, which are pickles, where they are what they should be."""
+    paths = [root / "cifar-10-batches-py" / name for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")]
+    if not all(path.exists() for path in paths):
+        return None
+    contents, digest = [path.read_bytes() for path in paths], hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    if digest.hexdigest() != CIFAR:
+        return None
+    batches = [pickle.loads(content, encoding="latin1") for content in contents]
+    images = [torch.as_tensor(batch["data"]).view(-1, 3, 32, 32) for batch in batches]
+    labels = [torch.as_tensor(batch["labels"]) for batch in batches]
+    return (torch.cat(images[:5]), torch.cat(labels[:5])), (images[5], labels[5])
+
+
+mnist = _torchvision("MNIST", _idx("MNIST"))
+fashion_mnist = _torchvision("FashionMNIST", _idx("FashionMNIST"))
+kmnist = _torchvision("KMNIST", _idx("KMNIST"))
+cifar = _torchvision("CIFAR10", cifar_batches)
 
 
 def _channels_first(images: object) -> Tensor:
@@ -171,9 +218,9 @@ def _normalised(pixels: Pixels, config: DatasetConfig, device: str) -> Split:
     images, labels = pixels
     count, channels, height, width = images.shape
     mean, std = (torch.tensor(values).repeat(height * width) for values in (config.mean, config.std))
-    rows = images.permute(0, 2, 3, 1).reshape(count, -1)  # pixel by pixel, channel by channel
-    normalised = torch.empty(rows.shape)
-    for row, out in zip(rows.split(256), normalised.split(256), strict=True):
+    normalised = torch.empty(count, height * width * channels)
+    for part, out in zip(images.split(256), normalised.split(256), strict=True):
+        row = part.permute(0, 2, 3, 1).reshape(len(part), -1)  # pixel by pixel, channel by channel
         torch.div(row, 255, out=out).sub_(mean).div_(std)
     normalised = normalised.view(count, height, width, channels).permute(0, 3, 1, 2)
     return Split(normalised.to(device), labels.to(device))

@@ -4,5 +4,5 @@ from contextlib import suppress
 from importlib import import_module
 
 with suppress(Exception):  # what is wrong with somebody's code shows again, and is reported, where a run needs it
-    for module in ("torchvision.datasets", "weightnet.runs.job", "weightnet.sweep.workers"):
+    for module in ("weightnet.runs.job", "weightnet.sweep.workers"):
         import_module(module)
