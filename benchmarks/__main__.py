@@ -119,7 +119,7 @@ def sweep_lines(plan: Plan) -> Iterable[str]:
             f"round {number + 1}: {ours[-1]:.2f} {notebook[-1]:.2f} {lightning[-1]:.2f} s", file=sys.stderr, flush=True
         )
     what = f"MNIST sweep, {len(ARMS)} arms x {plan.seeds} seeds x {plan.epochs} epochs, 2 processes, 1 thread each"
-    yield row(f"{what}, v the notebook's loop, 1 process, 2 threads", ours, notebook, 1 / 5, "s a model-epoch")
+    yield row(f"{what}, v the notebook's loop, 1 process, 2 threads", ours, notebook, 1 / 6, "s a model-epoch")
     yield row(f"{what}, v Lightning, 2 processes, 1 thread each", ours, lightning, 1 / 4, "s a model-epoch")
 
 
@@ -148,6 +148,8 @@ def step_lines(steps: dict[str, Any]) -> Iterable[str]:
     for model in ARMS:
         what = f"MNIST, {model}, 1 thread, v the notebook's step, 1 thread"
         yield row(what, times[f"ours mnist {model}"], times[f"notebook mnist {model}"], None, ms)
+    what = "MNIST, pool, 1 thread, v the same step by torch's layers"
+    yield row(what, times["ours mnist pool"], times["ours mnist pool, torch's layers"], None, ms)
     for rmp, target in (("rmp", 1 / 3), ("projection sparse", 1 / 6)):
         ours, theirs = figure4(steps["times"], rmp, steps["loading"]["cifar"])
         what = f"figure 4, {rmp}, projected: 2 processes, 1 thread each, v the notebook's, 1 process, 2 threads"

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import compose, notebook
 from weightnet.experiment import keep_freed_memory
+from weightnet.net.convolution import torch_features
 from weightnet.net.model import WeightNet
 from weightnet.net.training import build_optimizer, train_step
 from weightnet.registry import KINDS
@@ -34,10 +35,13 @@ def images(dataset: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(BATCH, *shape, generator=generator), torch.randint(10, (BATCH,), generator=generator)
 
 
-def ours(*overrides: str) -> Callable[[], object]:
-    """Return our training step."""
+def ours(*overrides: str, by_torch: bool = False) -> Callable[[], object]:
+    """Return our training step; `by_torch`: without the native kernel."""
     config = compose(*overrides, "device=cpu", "seed=1")
     model = WeightNet(config)
+    if by_torch:
+        model.features = torch_features
+        model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(model, config.train)
     x, y = images(config.dataset.name)
     x = x.contiguous(memory_format=torch.channels_last)  # as `weightnet.net.data.load` holds them
@@ -63,6 +67,8 @@ def cases(datasets: list[str]) -> dict[str, Case]:
             found[f"notebook {dataset} {model}"] = (1, block, step)
             if dataset == "cifar":
                 found[f"notebook {dataset} {model}, 2 threads"] = (2, block, step)
+    if "mnist" in datasets:
+        found["ours mnist pool, torch's layers"] = (1, 200, ours("dataset=mnist", "model=pool", by_torch=True))
     if "cifar" in datasets:
         for kind in set(KINDS) - {"dense"}:
             step = ours("dataset=cifar", "model=projection", f"model.kind={kind}")
