@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.nn import functional
 from weightnet.config import Config
 from weightnet.net.data import Dataset, Split
 from weightnet.net.model import WeightNet
-from weightnet.net.training import build_optimizer, evaluate, fit
+from weightnet.net.training import build_optimizer, evaluate, fit, train_step
 
 MakeConfig = Callable[..., Config]
 
@@ -45,6 +46,30 @@ def test_an_epoch_is_a_plain_loop(make_config: MakeConfig, data: Dataset) -> Non
     assert result.train_loss == pytest.approx((64 * losses[0] + 64 * losses[1] + 22 * losses[2]) / 150)
     assert result.step_losses == [(2, pytest.approx(losses[1]))]
     assert losses[0] == pytest.approx(math.log(10), abs=0.3)
+
+
+@pytest.mark.parametrize(("model_name", "momentum"), [("pool", 0.5), ("bias_lr", 0.5), ("baseline", 0.0)])
+def test_a_step_is_that_of_torchs_sgd(make_config: MakeConfig, data: Dataset, model_name: str, momentum: float) -> None:
+    config = make_config(model=model_name)
+    train = replace(config.train, momentum=momentum)
+    ours, theirs = WeightNet(config), WeightNet(config)
+    our_optimizer, their_optimizer = build_optimizer(ours, train), build_optimizer(theirs, train)
+    images, labels = data.train.images[:64], data.train.labels[:64]
+    for _ in range(3):
+        loss = train_step(ours, our_optimizer, images, labels)
+        their_optimizer.zero_grad()
+        expected = functional.cross_entropy(theirs(images), labels)
+        expected.backward()
+        their_optimizer.step()
+        assert torch.equal(loss, expected.detach())
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, other)
+        assert mine.grad is None
+    state, expected_state = our_optimizer.state_dict(), their_optimizer.state_dict()
+    assert state["param_groups"] == expected_state["param_groups"]
+    for key, kept in expected_state["state"].items():
+        buffer = kept.get("momentum_buffer")
+        assert buffer is None or torch.equal(state["state"][key]["momentum_buffer"], buffer)
 
 
 def test_the_feedback_vector_is_followed(make_config: MakeConfig, data: Dataset) -> None:
