@@ -37,6 +37,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 16")
+/* Loads stay below this line: a compiler that moves them ahead has no registers left for the sums. */
+#define NOT_YET __asm__("" ::: "memory")
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
@@ -73,6 +75,7 @@ INLINE void forward_window(const float *images, const float *weight, const float
         for (long i = 0; i < KERNEL; i++) {
             const float *row = images + (c * height + i) * width * BLOCK, *taps = weight + c * TAPS + i * KERNEL;
             UNROLLED for (int j = 0; j < KERNEL; j++) {
+                NOT_YET;
                 Floats tap[CHANNELS];
                 UNROLLED for (int o = 0; o < count; o++) tap[o] = all(taps[o * channels * TAPS + j]);
                 UNROLLED for (int p = 0; p < 4; p++) {
@@ -153,6 +156,7 @@ INLINE void weight_rows(const float *images, const float *routed, float *sums, l
             UNROLLED for (int p = 0; p < 4; p++) gradient[p] = load(from + p * BLOCK);
             UNROLLED for (int r = 0; r < rows + 1; r++)
                 UNROLLED for (int s = 0; s < PATCH; s++) {
+                    NOT_YET;
                     Floats pixel = load(patch + (r * width + s) * BLOCK);
                     UNROLLED for (int p = 0; p < 4; p++) {
                         const int i = r - p / 2, j = s - p % 2;
