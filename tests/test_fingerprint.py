@@ -96,7 +96,7 @@ def test_new_definitions_and_other_rooms_are_no_code_of_these_runs(
 
 def test_an_edit_makes_those_stale_that_reach_it(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
     before = look()
-    edit(package / "net" / "feedback.py", "value=1.0)", "value=2.0)")
+    edit(package / "net" / "feedback.py", "value=self.fill)", "value=2.0)")
     after = look()
     assert stale(before, after) == dict.fromkeys(("pool", *CONTROLS), "net.feedback.PoolFeedback changed")
 

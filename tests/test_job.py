@@ -126,12 +126,23 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseExce
     monkeypatch.setattr(Training, "epochs", interrupted)
 
 
-@pytest.mark.parametrize("model", ["baseline", "pool", "rmp"])
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        ("baseline", {}),
+        ("pool", {"params": {"gain": 3.0, "fill": 0.0}}),
+        ("rmp", {}),
+        ("twin", {}),
+        ("constant", {"params": {"gain": 3.0}}),
+        ("noise", {"params": {"gain": 3.0}}),
+        ("bias_lr", {"params": {"gain": 3.0}}),
+    ],
+)
 def test_an_interrupted_run_resumes_to_the_same_numbers(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, changes: dict[str, Any]
 ) -> None:
-    undisturbed = run(make_config(model=model, epochs=4, outputs=str(tmp_path / "other")))
-    config = make_config(model=model, epochs=4)
+    undisturbed = run(make_config(model=model, epochs=4, outputs=str(tmp_path / "other"), **changes))
+    config = make_config(model=model, epochs=4, **changes)
     folder = run_folder(config)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2, KeyboardInterrupt())
@@ -143,7 +154,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     started = record(folder)["started"]
     run(config)
     assert metrics(folder) == metrics(undisturbed.folder)
-    for name in ("steps.csv", "feedback.csv") if model != "baseline" else ("steps.csv",):
+    for name in {"steps.csv", "feedback.csv"} & {path.name for path in undisturbed.folder.iterdir()}:
         assert (folder / name).read_text() == (undisturbed.folder / name).read_text()
     assert record(folder)["status"] == "done" and record(folder)["started"] == started
     assert not (folder / "checkpoint.pt").exists()

@@ -8,9 +8,10 @@ import re
 from dataclasses import replace
 from functools import cache
 from operator import attrgetter
+from typing import Any
 
 from weightnet import matching, registry
-from weightnet.config import Config, DimsConfig, ModelConfig
+from weightnet.config import PARAMS, Config, DimsConfig, ModelConfig
 from weightnet.errors import Misfit, UserError
 from weightnet.geometry import flat_features, parameter_count
 from weightnet.own import bind, is_own
@@ -75,10 +76,16 @@ def _resolve_model(model: ModelConfig) -> ModelConfig:
     if not is_own(model.feedback):
         projects = model.feedback == "projection"
         kind, scale = (model.kind, model.scale) if projects else (None, None)
-        return replace(model, uses=_uses(model), params={}, kind=kind, scale=scale)
+        return replace(model, uses=_uses(model), params=_params(model), kind=kind, scale=scale)
     uses, params = bind(model.feedback, model.params, USES)
     name = model.feedback.rpartition(":")[2] if model.name in registry.MODELS else model.name
     return ModelConfig(name=name, feedback=_tidy(model.feedback), uses=uses, params=params)
+
+
+def _params(model: ModelConfig) -> dict[str, Any]:
+    """Return all parameters of a model of ours, numbers as floats: as asked, else their defaults."""
+    asked = {key: model.params.get(key, default) for key, default in PARAMS.get(model.feedback, {}).items()}
+    return {key: float(value) if type(value) is int else value for key, value in asked.items()}
 
 
 def _tidy(target: str) -> str:
@@ -175,7 +182,25 @@ def _model_mistakes(model: ModelConfig) -> list[str]:
     if model.name == "rmp" and (model.kind, model.scale) != ("dense", "xavier"):
         asked = f"model.kind={model.kind} model.scale={model.scale}"
         return [f"model=rmp is the notebook's dense Xavier projection; use model=projection for {asked}"]
-    return []
+    return _param_mistakes(model)
+
+
+def _param_mistakes(model: ModelConfig) -> list[str]:
+    wrong = []
+    for key, default in PARAMS.get(model.feedback, {}).items():
+        value = model.params.get(key, default)
+        if isinstance(default, bool) and not isinstance(value, bool):
+            wrong.append(f"model.params.{key}={value}: must be true or false")
+        elif not (isinstance(default, bool) or value is default or _is_amount(value)):
+            wrong.append(f"model.params.{key}={value}: must be a number from 0 to {_MOST}")
+    gain, multiplier = model.params.get("gain", 1), model.params.get("multiplier")
+    if model.feedback == "bias_lr" and multiplier is not None and gain != 1:
+        wrong.append(f"model.params.gain={gain} model.params.multiplier={multiplier}: give one of them")
+    return wrong
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
 def _resolve_device(device: str) -> str:
