@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,6 +46,22 @@ def test_an_epoch_is_a_plain_loop(make_config: MakeConfig, data: Dataset) -> Non
     assert result.train_loss == pytest.approx((64 * losses[0] + 64 * losses[1] + 22 * losses[2]) / 150)
     assert result.step_losses == [(2, pytest.approx(losses[1]))]
     assert losses[0] == pytest.approx(math.log(10), abs=0.3)
+
+
+def test_what_is_held_out_is_evaluated_after_each_epoch(make_config: MakeConfig, data: Dataset) -> None:
+    config = make_config()
+    model = WeightNet(config)
+    held_out = Split(data.train.images[:40], data.train.labels[:40])
+    with_it = replace(data, validation=held_out)
+    for result in fit(model, build_optimizer(model, config.train), with_it, config.train, seed=1):
+        with torch.no_grad():
+            logits = model(held_out.images)
+        loss = functional.cross_entropy(logits, held_out.labels).item()
+        accuracy = (logits.argmax(1) == held_out.labels).sum().item() / 40
+        assert result.own == {"validation_loss": pytest.approx(loss, rel=1e-5), "validation_accuracy": accuracy}
+    without = WeightNet(config)  # it changes nothing else
+    results = list(fit(without, build_optimizer(without, config.train), data, config.train, seed=1))
+    assert results[-1].test_loss == result.test_loss and not results[-1].own
 
 
 def test_the_feedback_vector_is_followed(make_config: MakeConfig, data: Dataset) -> None:

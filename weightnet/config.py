@@ -84,11 +84,17 @@ class TrainConfig:
     lr: float
     momentum: float
     subset: int | None
-    """Train on this many examples, drawn once by a stream of their own. None: on all."""
+    """Train on this many examples, drawn once by a stream of their own. None: on all, but those for validation."""
     precision: str
     """`float32`, or `bf16`: convolutions and linear layers compute in bfloat16, parameters and `me` stay float32."""
     log_interval: int
     """Steps between two rows of steps.csv."""
+    validation: int | None = None
+    """Hold out so many examples of the training set, by which to choose: metrics.csv tells loss and accuracy on them.
+    The same for every seed and subset."""
+    init: str = "shared"
+    """fan-in that fc1's weights and bias start by. `shared`: the number of features a, in all arms; `notebook`: a + dx
+    where dx numbers are fed back."""
     save_model: bool = False
     """Leave model.pt, the state dict of the trained network."""
 

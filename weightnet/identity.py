@@ -27,7 +27,7 @@ def canonical(config: Config) -> dict[str, Any]:
                   if (value := getattr(config.model, key)) is not None}
         | ({"params": params} if (params := _told_params(config)) else {}),
         "dims": {key: getattr(config.dims, key) for key in ("hidden", "dx", "m", "n") if key in used},
-        "train": _told(config.train, without=["log_interval", "save_model"]),
+        "train": _told(config.train, without=["log_interval", "save_model", *([] if fed_back(config) else ["init"])]),
         "eval": _told(config.eval, without=["save_predictions", *([] if fed_back(config) else ["feedback"])]),
         "seed": config.seed,
         "device": config.device,
@@ -66,7 +66,8 @@ def arm(config: Config) -> str:
 def shape(config: Config) -> str:
     """Return 64 hex digits that are equal for runs whose epochs take the same time on the same machine."""
     form = canonical(config)
-    training = {key: form["train"][key] for key in ("batch_size", "test_batch_size", "subset")}
+    sizes = ("batch_size", "test_batch_size", "subset", "validation")
+    training = {key: form["train"][key] for key in sizes if key in form["train"]}
     return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
 
 

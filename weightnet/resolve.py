@@ -42,11 +42,13 @@ _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "eval.feedback": ("live", "zero", "frozen"),
     "train.precision": ("float32", "bf16"),
+    "train.init": ("shared", "notebook"),
     "dims.rule": ("published", "controlled", "auto"),
 }
 _LEAST = {
     "dataset.classes": 2, "dataset.hidden": 1, "dims.m": 1, "dims.n": 1, "dims.hidden": 1,
-    "train.epochs": 1, "train.batch_size": 1, "train.test_batch_size": 1, "train.subset": 1, "train.log_interval": 1,
+    "train.epochs": 1, "train.batch_size": 1, "train.test_batch_size": 1, "train.subset": 1,
+    "train.validation": 1, "train.log_interval": 1,
     "seed": 0, "threads": 1,
 }  # fmt: skip
 _MOST = 2**53  # what JSON, CSV and data frames hold as it is
@@ -143,8 +145,9 @@ def _dataset_mistakes(config: Config) -> list[str]:
         wrong.append(f"dataset.mean and dataset.std: must have one number for each of {dataset.shape[0]} channels")
     if len(dataset.examples) != 2 or min(dataset.examples) < 1:
         wrong.append(f"dataset.examples={dataset.examples}: must be [training, test], each at least 1")
-    elif config.train.subset is not None and config.train.subset > dataset.examples[0]:
-        wrong.append(f"train.subset={config.train.subset}: {dataset.name} has {dataset.examples[0]} training examples")
+    elif (config.train.subset or 1) + (config.train.validation or 0) > dataset.examples[0]:
+        asked = [f"train.{key}={value}" for key in ("subset", "validation") if (value := getattr(config.train, key))]
+        wrong.append(f"{' '.join(asked)}: {dataset.name} has {dataset.examples[0]} training examples")
     if any(pattern.startswith("/") or ".." in pattern.split("/") for pattern in dataset.files or ()):
         wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths or ..")
     if dataset.reader is not None and dataset.reader not in registry.READERS and not is_own(dataset.reader):

@@ -9,7 +9,7 @@ from torch.nn.utils import skip_init
 
 from weightnet import registry
 from weightnet.config import Config
-from weightnet.geometry import KERNEL, flat_features
+from weightnet.geometry import KERNEL, fan_in, flat_features
 from weightnet.net.convolution import pooled_convolution
 from weightnet.net.streams import initial, initial_linear, stream
 from weightnet.own import is_own
@@ -51,13 +51,15 @@ class WeightNet(nn.Module):
     def _initialise(self, config: Config) -> None:
         """Draw every parameter from a stream of its own, and tell the feedback what it begins with."""
         seed, features, model = config.seed, self.fc1.in_features, config.model
-        weight1, weight2 = initial_linear(
-            seed, features=features, dx=config.dims.dx or 0, hidden=len(self.fc1.weight), classes=len(self.fc2.weight)
-        )
-        drawn = {"fc1.weight": weight1[:, :features], "fc2.weight": weight2}
+        sizes = {"dx": config.dims.dx or 0, "hidden": len(self.fc1.weight), "classes": len(self.fc2.weight)}
+        weight1, weight2 = initial_linear(seed, features=features, **sizes, fan_in=fan_in(config))
+        drawn = {
+            "fc1.weight": weight1[:, :features], "fc2.weight": weight2,
+            "fc1.bias": initial(seed, "fc1.bias", self.fc1.bias.shape, fan_in=fan_in(config)),
+        }  # fmt: skip
         for name, parameter in self.named_parameters():
-            fan_in = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
-            parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=fan_in))
+            inputs = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
+            parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=inputs))
         if model.feedback in registry.BIAS_RATES:
             rate = registry.locate(registry.BIAS_RATES, model.feedback, "model.feedback")
             self.bias_lr = rate(weight1, weight2, **_dims(config), **model.params)
