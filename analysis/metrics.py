@@ -66,6 +66,11 @@ _BUILT_IN = {
     "train_loss": Metric("train_loss", "training loss", bounds=(0, math.inf), direction=-1),
 }
 
+_VALIDATION = {
+    "validation_accuracy": Metric("validation_accuracy", "validation accuracy", bounds=(0, 1), direction=1),
+    "validation_loss": Metric("validation_loss", "validation loss", bounds=(0, math.inf), direction=-1),
+}  # of runs with train.validation
+
 
 def find_metric(name: str, runs: pd.DataFrame, own: Sequence[str]) -> Metric:
     """Return the metric of this name; `own` are the own metrics of all runs that were read.
@@ -76,4 +81,4 @@ def find_metric(name: str, runs: pd.DataFrame, own: Sequence[str]) -> Metric:
     if name not in _BUILT_IN and name not in there:
         known = ", ".join([*(name for name in _BUILT_IN if name != "test_accuracy"), *there])
         raise UserError(f"--metric={name}: no run has it; there are {known}")
-    return _BUILT_IN.get(name) or Metric(name, name)
+    return _BUILT_IN.get(name) or _VALIDATION.get(name) or Metric(name, name)

@@ -31,13 +31,14 @@ DATASETS = {
         examples=[1438, 359], mean=[0.3], std=[0.3], channels=[5, 10], hidden=50, epochs=2
     ),
 }  # fmt: skip
-CONTROLS = ("constant", "noise", "fixed_noise", "shuffled", "foreign", "bias_lr")
+CONTROLS = ("constant", "padding", "equal", "noise", "fixed_noise", "shuffled", "foreign", "bias_lr")
 KERNELS = ["dx", "m", "n"]
 MODELS = {
     "baseline": ModelConfig(name="baseline", feedback="none", uses=[]),
     "pool": ModelConfig(name="pool", feedback="pool", uses=KERNELS),
     "rmp": ModelConfig(name="rmp", feedback="projection", uses=["dx"], kind="dense", scale="xavier"),
     "projection": ModelConfig(name="projection", feedback="projection", uses=["dx"], kind="sparse", scale="xavier"),
+    "twin": ModelConfig(name="twin", feedback="none", uses=[], params={"perturbation": 1e-6}),
     "wide": ModelConfig(name="wide", feedback="none", uses=[], parameters_of="pool"),
     "ones": ModelConfig(name="ones", feedback="ones", uses=["dx"]),
     **{name: ModelConfig(name=name, feedback=name, uses=KERNELS) for name in CONTROLS},

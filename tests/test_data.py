@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -107,6 +107,27 @@ def test_subsets_are_nested_and_the_same_for_every_seed(small_mnist: Path) -> No
     small, large = (load(SMALL, small_mnist, subset=count) for count in (5, 12))
     assert len(small.train) == 5 and len(small.test) == 20
     assert torch.equal(small.train.images, large.train.images[:5])
+
+
+def images_of(split: Split) -> set[bytes]:
+    return {image.numpy().tobytes() for image in split.images}
+
+
+def test_what_is_held_out_is_in_no_training_set_and_the_same_for_every_subset(small_mnist: Path) -> None:
+    whole = load(SMALL, small_mnist)
+    assert whole.validation is None
+    held_out = []
+    for subset, count in ((None, 22), (5, 5), (22, 22)):
+        loaded = load(SMALL, small_mnist, subset=subset, validation=8)
+        assert loaded.validation is not None and (len(loaded.train), len(loaded.validation)) == (count, 8)
+        assert not images_of(loaded.train) & images_of(loaded.validation)
+        assert images_of(loaded.train) | images_of(loaded.validation) <= images_of(whole.train)
+        assert torch.equal(loaded.test.images, whole.test.images)
+        held_out.append(loaded.validation.images)
+        labels = {image.numpy().tobytes(): int(label) for image, label in zip(*astuple(whole.train), strict=True)}
+        for image, label in zip(*astuple(loaded.validation), strict=True):
+            assert labels[image.numpy().tobytes()] == label
+    assert all(torch.equal(images, held_out[0]) for images in held_out)
 
 
 def test_missing_and_offline_says_where_and_what_to_do(tmp_path: Path, offline: None) -> None:

@@ -1,13 +1,18 @@
+import inspect
+import math
 from collections.abc import Callable
 
+import naive
+import pytest
 import torch
 
-from weightnet.config import Config
+from weightnet.config import PARAMS, Config
 from weightnet.geometry import carried, dropped
 from weightnet.net.data import Dataset, Split
-from weightnet.net.feedback import ConstantFeedback, PoolFeedback, ProjectionFeedback
+from weightnet.net.feedback import PoolFeedback, ProjectionFeedback, bias_rate_of_constant
 from weightnet.net.model import WeightNet
 from weightnet.net.training import build_optimizer, evaluate, fit, train_step
+from weightnet.registry import FEEDBACKS, locate
 
 MakeConfig = Callable[..., Config]
 
@@ -66,6 +71,77 @@ def parameters_after(model: WeightNet, config: Config, steps: int = 6) -> dict[s
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
+def naive_me(config: Config) -> torch.Tensor:
+    """Return the notebook's vector (26,) of a config's initial weights: 22 pooled by explicit loops, then 4 ones."""
+    model, reference = WeightNet(config), naive.WeightNetMnist()
+    assert model.feedback_weight is not None
+    with torch.no_grad():
+        reference.fc1.weight.copy_(torch.cat([model.fc1.weight, model.feedback_weight], dim=1))
+        reference.fc2.weight.copy_(model.fc2.weight)
+    return reference.own_weights()
+
+
+@pytest.mark.parametrize(("gain", "fill"), [(1.0, 1.0), (0.0, 1.0), (3.0, 0.0), (0.5, 2.0)])
+def test_gain_and_filler_of_pool(make_config: MakeConfig, gain: float, fill: float) -> None:
+    config = make_config("mnist", "pool", params={"gain": gain, "fill": fill})
+    pooled = naive_me(config)[:22]
+    assert torch.equal(me(config), torch.cat([pooled * gain, torch.full((4,), gain * fill)]))
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.0, 3.0])
+def test_every_control_takes_a_gain(make_config: MakeConfig, gain: float) -> None:
+    pool = naive_me(make_config("mnist", "pool"))
+    expected = {
+        "constant": gain * pool, "padding": torch.tensor([0.0] * 22 + [gain] * 4), "ones": torch.full((26,), gain),
+        "equal": torch.full((26,), gain * float(pool.norm()) / math.sqrt(26)),
+        "foreign": gain * naive_me(make_config("mnist", "pool", seed=1_000_004)),
+    }  # fmt: skip
+    for name, vector in expected.items():
+        torch.testing.assert_close(me(make_config("mnist", name, params={"gain": gain})), vector)
+    for name in ("fixed_noise", "noise", "shuffled"):
+        torch.testing.assert_close(me(make_config("mnist", name, params={"gain": gain})).norm(), gain * pool.norm())
+
+
+def test_the_weights_alone_are_shuffled(make_config: MakeConfig) -> None:
+    pool = naive_me(make_config("mnist", "pool"))
+    model = WeightNet(make_config("mnist", "shuffled", params={"keep_filler": True}))
+    first, second = model.me(), model.me()
+    assert first is not None and second is not None and not torch.equal(first, second)
+    for vector in (first, second):
+        assert torch.equal(vector[:22].sort()[0], pool[:22].sort()[0]) and torch.equal(vector[22:], torch.ones(4))
+
+
+def test_the_rate_of_the_bias(make_config: MakeConfig) -> None:
+    squared = float(naive_me(make_config("mnist", "pool")).square().sum())
+    for params, expected in (
+        ({}, 1 + squared), ({"gain": 3}, 1 + 9 * squared), ({"gain": 0}, 1.0),
+        ({"multiplier": 7.5}, 7.5), ({"multiplier": 0}, 0.0),
+    ):  # fmt: skip
+        assert WeightNet(make_config("mnist", "bias_lr", params=params)).bias_lr == pytest.approx(expected, rel=1e-6)
+
+
+def test_twins_differ_by_a_millionth_of_each_initial_parameter(make_config: MakeConfig) -> None:
+    baseline, twin = (WeightNet(make_config("mnist", name)).state_dict() for name in ("baseline", "twin"))
+    for key, value in baseline.items():
+        change = (twin[key].double() / value.double()) - 1
+        assert torch.all((change.abs() > 0.8e-6) & (change.abs() < 1.2e-6)), key  # to float32's 24 bits
+        if len(value) > 5:
+            assert (change > 0).any() and (change < 0).any()
+    again = WeightNet(make_config("mnist", "twin")).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in twin.items())
+    larger = WeightNet(make_config("mnist", "twin", params={"perturbation": 0.5})).fc2.weight / baseline["fc2.weight"]
+    torch.testing.assert_close(larger, torch.where(larger > 1, 1.5, 0.5))
+
+
+def test_the_defaults_of_the_config_are_those_of_the_code() -> None:
+    for name, target in FEEDBACKS.items():
+        kind = locate(FEEDBACKS, name, "")
+        for key, default in PARAMS.get(name, {}).items():
+            assert getattr(kind, key) == default, target
+    parameters = inspect.signature(bias_rate_of_constant).parameters
+    assert {key: parameters[key].default for key in PARAMS["bias_lr"]} == PARAMS["bias_lr"]
+
+
 def test_constants_are_what_they_are_called(make_config: MakeConfig) -> None:
     pool = me(make_config("mnist", "pool"))
     assert torch.equal(me(make_config("mnist", "constant")), pool)
@@ -75,7 +151,7 @@ def test_constants_are_what_they_are_called(make_config: MakeConfig) -> None:
     noise = me(make_config("mnist", "fixed_noise"))
     torch.testing.assert_close(noise.norm(), pool.norm())
     assert abs(float(torch.cosine_similarity(noise, pool, dim=0))) < 0.5
-    for name in ("constant", "ones", "foreign", "fixed_noise"):
+    for name in ("constant", "padding", "equal", "ones", "foreign", "fixed_noise"):
         config = make_config("mnist", name)
         model = WeightNet(config).double()
         before = model.me()
@@ -103,14 +179,12 @@ def test_zero_feedback_is_the_baseline(make_config: MakeConfig) -> None:
     # bit for bit: the arms share initial parameters, the order of the data, and the arithmetic
     data = Dataset(random_split(150), random_split(70))
     trajectories = []
-    for name in ("baseline", "constant"):
-        config = make_config("mnist", name, hidden=50)
+    for name in ("baseline", "pool", "constant", "noise", "shuffled", "bias_lr"):
+        config = make_config("mnist", name, hidden=50, params={} if name == "baseline" else {"gain": 0})
         model = WeightNet(config)
-        if isinstance(model.feedback, ConstantFeedback):
-            model.feedback.vector.zero_()
         results = list(fit(model, build_optimizer(model, config.train), data, config.train, seed=1))
         trajectories.append([(r.train_loss, r.test_loss, r.test_accuracy) for r in results])
-    assert trajectories[0] == trajectories[1]
+    assert all(trajectory == trajectories[0] for trajectory in trajectories)
 
 
 def test_arms_of_a_seed_share_their_initial_parameters(make_config: MakeConfig) -> None:
@@ -120,6 +194,8 @@ def test_arms_of_a_seed_share_their_initial_parameters(make_config: MakeConfig) 
         "rmp",
         "projection",
         "constant",
+        "padding",
+        "equal",
         "ones",
         "noise",
         "fixed_noise",
@@ -131,8 +207,9 @@ def test_arms_of_a_seed_share_their_initial_parameters(make_config: MakeConfig) 
         assert all(torch.equal(value, other[key]) for key, value in baseline.items()), name
 
 
-def test_a_constant_feedback_equals_a_larger_learning_rate_of_one_bias(make_config: MakeConfig) -> None:
-    with_feedback, without = make_config("mnist", "constant"), make_config("mnist", "bias_lr")
+@pytest.mark.parametrize("gain", [1.0, 2.5])
+def test_a_constant_feedback_equals_a_larger_learning_rate_of_one_bias(make_config: MakeConfig, gain: float) -> None:
+    with_feedback, without = (make_config("mnist", name, params={"gain": gain}) for name in ("constant", "bias_lr"))
     constant, bias_lr = WeightNet(with_feedback).double(), WeightNet(without).double()
     vector = constant.me()
     assert vector is not None and constant.feedback_weight is not None

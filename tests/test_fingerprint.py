@@ -103,7 +103,7 @@ def test_c_is_code(package: Path, look: Callable[[], dict[str, Origin]]) -> None
 
 def test_an_edit_makes_those_stale_that_reach_it(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
     before = look()
-    edit(package / "net" / "feedback.py", "value=1.0)", "value=2.0)")
+    edit(package / "net" / "feedback.py", "self.dx - len(pooled),), self.fill", "self.dx - len(pooled),), 2.0")
     after = look()
     assert stale(before, after) == dict.fromkeys(("pool", *CONTROLS), "net.feedback.PoolFeedback changed")
 

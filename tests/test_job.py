@@ -32,8 +32,8 @@ MakeConfig = Callable[..., Config]
 
 
 def metrics(folder: Path) -> str:
-    """Return metrics.csv without its last column, seconds."""
-    return "\n".join(line.rpartition(",")[0] for line in (folder / "metrics.csv").read_text().splitlines())
+    """Return metrics.csv without its column of seconds."""
+    return pd.read_csv(folder / "metrics.csv", dtype=str).drop(columns="seconds").to_csv(index=False)
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -62,6 +62,14 @@ def test_a_run_leaves_the_files_of_the_design(make_config: MakeConfig) -> None:
     assert pd.read_csv(folder / "steps.csv")["step"].tolist() == [40]
     assert "epoch 2/2" in (folder / "run.log").read_text()
     assert "drops the last 10 of 60 rows" in (folder / "run.log").read_text()
+
+
+def test_a_validation_split_adds_two_columns(make_config: MakeConfig) -> None:
+    outcome = run(make_config(epochs=1, validation=300))
+    table = pd.read_csv(outcome.folder / "metrics.csv")
+    assert list(table)[-3:] == ["seconds", "validation_loss", "validation_accuracy"]
+    assert table["step"].tolist() == [18]  # of 1138 examples
+    assert table["validation_accuracy"].between(0, 1).all() and (table["validation_loss"] > 0).all()
 
 
 def test_a_finished_run_is_not_run_again(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,12 +134,24 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseExce
     monkeypatch.setattr(Training, "epochs", interrupted)
 
 
-@pytest.mark.parametrize("model", ["baseline", "pool", "rmp"])
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        ("baseline", {}),
+        ("pool", {"params": {"gain": 3.0, "fill": 0.0}}),
+        ("rmp", {}),
+        ("twin", {}),
+        ("constant", {"params": {"gain": 3.0}}),
+        ("noise", {"params": {"gain": 3.0}}),
+        ("bias_lr", {"params": {"gain": 3.0}}),
+        ("pool", {"init": "notebook", "validation": 100}),
+    ],
+)
 def test_an_interrupted_run_resumes_to_the_same_numbers(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, changes: dict[str, Any]
 ) -> None:
-    undisturbed = run(make_config(model=model, epochs=4, outputs=str(tmp_path / "other")))
-    config = make_config(model=model, epochs=4)
+    undisturbed = run(make_config(model=model, epochs=4, outputs=str(tmp_path / "other"), **changes))
+    config = make_config(model=model, epochs=4, **changes)
     folder = run_folder(config)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2, KeyboardInterrupt())
@@ -143,7 +163,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     started = record(folder)["started"]
     run(config)
     assert metrics(folder) == metrics(undisturbed.folder)
-    for name in ("steps.csv", "feedback.csv") if model != "baseline" else ("steps.csv",):
+    for name in {"steps.csv", "feedback.csv"} & {path.name for path in undisturbed.folder.iterdir()}:
         assert (folder / name).read_text() == (undisturbed.folder / name).read_text()
     assert record(folder)["status"] == "done" and record(folder)["started"] == started
     assert not (folder / "checkpoint.pt").exists()

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from weightnet.config import Config
+from weightnet.identity import run_id
 from weightnet.net.feedback import ProjectionFeedback
 from weightnet.net.model import WeightNet
 from weightnet.net.training import train_step
@@ -153,6 +154,34 @@ def test_initial_parameters_are_torchs_default_distribution(make_config: MakeCon
         assert float(ours.bias.abs().max()) == pytest.approx(float(theirs.bias.abs().max()), rel=0.1)
     assert model.feedback_weight is not None
     assert float(model.feedback_weight.abs().max()) == pytest.approx(1 / math.sqrt(1250 + 460), rel=1e-2)
+
+
+@pytest.mark.parametrize("model_name", ["pool", "rmp", "constant"])
+def test_the_notebooks_feedback_arms_start_smaller(make_config: MakeConfig, model_name: str) -> None:
+    shared, notebook = (WeightNet(make_config("mnist", model_name, init=init)) for init in ("shared", "notebook"))
+    ratio = math.sqrt(160 / (160 + 26))
+    start = notebook.requires_grad_(False).state_dict()
+    for name, parameter in shared.named_parameters():
+        expected = parameter * ratio if name in ("fc1.weight", "fc1.bias") else parameter
+        torch.testing.assert_close(start[name], expected)
+    # as torch's own layer of 160 + 26 inputs, all of it
+    torch.manual_seed(0)
+    theirs = torch.nn.Linear(186, 60).requires_grad_(False)
+    whole = torch.cat((start["fc1.weight"], start["feedback_weight"]), dim=1)
+    assert float(whole.abs().max()) == pytest.approx(float(theirs.weight.abs().max()), rel=1e-2)
+    assert float(start["fc1.weight"].std()) == pytest.approx(float(theirs.weight.std()), rel=3e-2)
+    me = notebook.me()  # the feedback, too, reads these
+    if model_name != "rmp":
+        torch.testing.assert_close(me, with_same_weights(notebook, naive.WeightNetMnist).own_weights())
+
+
+def test_without_feedback_the_notebook_starts_as_all_arms(make_config: MakeConfig) -> None:
+    for model_name in ("baseline", "bias_lr", "wide"):
+        configs = [make_config("mnist", model_name, init=init) for init in ("shared", "notebook")]
+        assert run_id(configs[0]) == run_id(configs[1])
+        first, second = (WeightNet(config).state_dict() for config in configs)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    assert run_id(make_config("mnist", "pool")) != run_id(make_config("mnist", "pool", init="notebook"))
 
 
 def test_seeds_differ_and_global_state_does_not_matter(make_config: MakeConfig) -> None:

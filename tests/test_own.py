@@ -89,9 +89,12 @@ def test_a_parameter_that_no_model_takes_is_a_mistake(own: Callable[..., Config]
     asked = own(params={"gian": 2.0})
     config = resolve(asked)
     assert "model.params.gian: there is no such parameter; MeanFeedback takes gain" in untaken(asked, [config])
-    pool = own("pool", params={"gain": 2.0})
-    assert resolve(pool).model.params == {} and "pool takes no parameters" in untaken(pool, [resolve(pool)])
-    assert untaken(pool, [resolve(pool), config]) == ""  # in a sweep of both
+    pool = own("pool", params={"scale": 2.0, "fill": 0.0})
+    assert resolve(pool).model.params == {"gain": 1.0, "fill": 0.0}
+    assert untaken(pool, [resolve(pool)]) == "model.params.scale: there is no such parameter; pool takes fill, gain"
+    rmp = own("projection", name="rmp", kind="dense", scale="xavier", params={"gain": 2.0})
+    assert "rmp takes no parameters" in untaken(rmp, [resolve(rmp)])
+    assert untaken(rmp, [resolve(rmp), config]) == ""  # in a sweep of both
 
 
 BROKEN = {
@@ -139,7 +142,9 @@ def test_names_cannot_leave_the_folder(own: Callable[..., Config], name: str) ->
 
 
 def test_a_builtin_name_stands_for_its_own_feedback(own: Callable[..., Config]) -> None:
-    with pytest.raises(UserError, match="model.feedback=none: model=pool .*use model=baseline or model=wide"):
+    with pytest.raises(
+        UserError, match="model.feedback=none: model=pool .*use model=baseline or model=twin or model=wide"
+    ):
         resolve(own("none"))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from weightnet.config import Config, ModelConfig
 from weightnet.errors import UserError
+from weightnet.identity import canonical, run_id
 from weightnet.resolve import resolve
 
 MakeConfig = Callable[..., Config]
@@ -92,6 +93,10 @@ def test_a_width_without_divisors_is_explained(make_config: MakeConfig) -> None:
         ({"momentum": 1.0}, "train.momentum=1.0"),
         ({"subset": 0}, "train.subset=0"),
         ({"subset": 1439}, "train.subset=1439: digits has 1438 training examples"),
+        ({"validation": 0}, "train.validation=0: must be at least 1"),
+        ({"validation": 1438}, "train.validation=1438: digits has 1438 training examples"),
+        ({"subset": 1000, "validation": 439}, "train.subset=1000 train.validation=439: digits has 1438 training"),
+        ({"init": "torch"}, "train.init=torch: must be one of shared, notebook"),
         ({"seed": -1}, "seed=-1"),
         ({"threads": 0}, "threads=0"),
         ({"device": "gpu"}, "device=gpu: must be one of auto, cpu, cuda"),
@@ -137,6 +142,43 @@ def test_an_impossible_model_is_refused(make_config: MakeConfig) -> None:
     ):
         with pytest.raises(UserError, match="must be"):
             resolve(replace(config, model=model))
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "message"),
+    [
+        ("pool", {"gain": -1}, "model.params.gain=-1: must be a number from 0 to 9007199254740992"),
+        ("pool", {"gain": float("nan")}, "model.params.gain=nan: must be"),
+        ("constant", {"gain": float("inf")}, "model.params.gain=inf: must be"),
+        ("pool", {"fill": "ones"}, "model.params.fill=ones: must be a number"),
+        ("pool", {"fill": None}, "model.params.fill=None: must be a number"),
+        ("pool", {"gain": True}, "model.params.gain=True: must be a number"),
+        ("shuffled", {"keep_filler": 1}, "model.params.keep_filler=1: must be true or false"),
+        ("twin", {"perturbation": -1e-6}, "model.params.perturbation=-1e-06: must be a number"),
+        ("bias_lr", {"multiplier": -2}, "model.params.multiplier=-2: must be a number"),
+        ("bias_lr", {"gain": 2, "multiplier": 3}, "model.params.gain=2 model.params.multiplier=3: give one of them"),
+    ],
+)
+def test_impossible_parameters_are_refused(
+    make_config: MakeConfig, model: str, params: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        make_config("mnist", model, params=params)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parameter_at_its_default_makes_no_other_run(make_config: MakeConfig) -> None:
+    for model, params in (
+        ("pool", {"gain": 1, "fill": 1.0}), ("shuffled", {"keep_filler": False}), ("baseline", {"perturbation": 0}),
+        ("bias_lr", {"gain": 1, "multiplier": None}), ("ones", {"gain": 1}),
+    ):  # fmt: skip
+        said, unsaid = make_config("mnist", model, params=params), make_config("mnist", model)
+        assert canonical(said) == canonical(unsaid) and "params" not in canonical(said)["model"]
+        assert said.model.params == unsaid.model.params and set(params) <= set(said.model.params)
+    other = make_config("mnist", "pool", params={"fill": 0})
+    assert canonical(other)["model"] == {"name": "pool", "feedback": "pool", "params": {"fill": 0.0}}
+    assert run_id(other).startswith("mnist-pool-fill0.0-dx26-m31-n25-s1-")
+    assert run_id(make_config("mnist", "twin")).startswith("mnist-twin-perturbation1e_06-s1-")
 
 
 def test_what_a_model_does_not_use_is_cleared(make_config: MakeConfig) -> None:

@@ -72,6 +72,22 @@ def test_a_step_is_that_of_torchs_sgd(make_config: MakeConfig, data: Dataset, mo
         assert buffer is None or torch.equal(state["state"][key]["momentum_buffer"], buffer)
 
 
+def test_what_is_held_out_is_evaluated_after_each_epoch(make_config: MakeConfig, data: Dataset) -> None:
+    config = make_config()
+    model = WeightNet(config)
+    held_out = Split(data.train.images[:40], data.train.labels[:40])
+    with_it = replace(data, validation=held_out)
+    for result in fit(model, build_optimizer(model, config.train), with_it, config.train, seed=1):
+        with torch.no_grad():
+            logits = model(held_out.images)
+        loss = functional.cross_entropy(logits, held_out.labels).item()
+        accuracy = (logits.argmax(1) == held_out.labels).sum().item() / 40
+        assert result.own == {"validation_loss": pytest.approx(loss, rel=1e-5), "validation_accuracy": accuracy}
+    without = WeightNet(config)  # it changes nothing else
+    results = list(fit(without, build_optimizer(without, config.train), data, config.train, seed=1))
+    assert results[-1].test_loss == result.test_loss and not results[-1].own
+
+
 def test_the_feedback_vector_is_followed(make_config: MakeConfig, data: Dataset) -> None:
     config = make_config()
     model = WeightNet(config)

@@ -55,7 +55,7 @@ class ModelConfig:
     parameters_of: str | None = None
     """feedback=none: widen fc1 until there are at least as many parameters as with this feedback."""
     params: dict[str, Any] = field(default_factory=dict)
-    """A feedback of one's own: the other parameters of its class. Resolved: all of them."""
+    """Those of `PARAMS`; a feedback of one's own: the other parameters of its class. Resolved: all of them."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,11 +84,17 @@ class TrainConfig:
     lr: float
     momentum: float
     subset: int | None
-    """Train on this many examples, drawn once by a stream of their own. None: on all."""
+    """Train on this many examples, drawn once by a stream of their own. None: on all, but those for validation."""
     precision: str
     """`float32`, or `bf16`: convolutions and linear layers compute in bfloat16, parameters and `me` stay float32."""
     log_interval: int
     """Steps between two rows of steps.csv."""
+    validation: int | None = None
+    """Hold out so many examples of the training set, by which to choose: metrics.csv tells loss and accuracy on them.
+    The same for every seed and subset."""
+    init: str = "shared"
+    """fan-in that fc1's weights and bias start by. `shared`: the number of features a, in all arms; `notebook`: a + dx
+    where dx numbers are fed back."""
     save_model: bool = False
     """Leave model.pt, the state dict of the trained network."""
 
@@ -141,6 +147,21 @@ def read_config(plain: dict[str, Any]) -> Config:
     return config
 
 
+_GAIN = {"gain": 1.0}
+PARAMS: dict[str, dict[str, Any]] = {
+    "none": {"perturbation": 0.0},
+    "pool": _GAIN | {"fill": 1.0},
+    "shuffled": _GAIN | {"keep_filler": False},
+    **dict.fromkeys(("constant", "padding", "equal", "foreign", "fixed_noise", "noise", "ones"), _GAIN),
+    "bias_lr": _GAIN | {"multiplier": None},
+}
+"""`model.feedback` -> its `model.params`, and what each is where nothing is said: as before there was such a key.
+
+`gain`: factor of the feedback vector. `fill`: its filler. `keep_filler`: only the pooled weights change places.
+`multiplier`: factor of the learning rate of fc1's bias; None: what `constant` of that gain amounts to. `perturbation`:
+by which part of itself each initial parameter is changed, up or down.
+"""
+
 GROUPS = {"dataset": DatasetConfig, "model": ModelConfig, "dims": DimsConfig, "train": TrainConfig, "eval": EvalConfig}
 
 _BEFORE_USES = {"none": [], "projection": ["dx"], "ones": ["dx"]}
@@ -156,4 +177,5 @@ def build(plain: dict[str, Any]) -> Config:
     config = Config(**{key: GROUPS[key](**value) if key in GROUPS else value for key, value in plain.items()})
     if "uses" not in plain["model"]:
         config.model.uses = _BEFORE_USES.get(config.model.feedback, ["dx", "m", "n"])
+    config.model.params = PARAMS.get(config.model.feedback, {}) | config.model.params
     return config

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from weightnet import registry
 from weightnet.config import Config, DatasetConfig, build, read_config
 from weightnet.fingerprint import ENTRANCES, Origin, origins
-from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, work
+from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, training_examples, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
 from weightnet.net import native
 from weightnet.net.epoch import METRICS, EpochResult
@@ -120,8 +120,8 @@ class Training:
         """Load the data of a resolved config, or raise a UserError if they are not to be had."""
         prepare(config)
         self.config, (now,) = config, origins([config])
-        dataset, subset = json.dumps(asdict(config.dataset)), config.train.subset
-        self.data = _load(dataset, config.data_root, subset, config.device, now.data)
+        dataset, train = json.dumps(asdict(config.dataset)), config.train
+        self.data = _load(dataset, config.data_root, train.subset, train.validation, config.device, now.data)
 
     def build(self) -> None:
         """Build the network and its optimiser."""
@@ -194,13 +194,16 @@ def keep_freed_memory() -> None:
 
 
 @lru_cache(maxsize=1)
-def _load(dataset: str, root: str, subset: int | None, device: str, content: str | None) -> "Dataset":
+def _load(
+    dataset: str, root: str, subset: int | None, validation: int | None, device: str, content: str | None
+) -> "Dataset":
     """Keep the last data set, while its files' content is the same: the next run of this process will most likely want
     it. `dataset` is its config as JSON.
     """
     from weightnet.net.data import load
 
-    return load(DatasetConfig(**json.loads(dataset)), Path(root), subset=subset, device=device)
+    config = DatasetConfig(**json.loads(dataset))
+    return load(config, Path(root), subset=subset, validation=validation, device=device)
 
 
 LARGE_MAP = 100e6  # bytes of a random map that a probe does not draw (for CIFAR-10, 5 s and 1.58 GB)
@@ -221,7 +224,7 @@ def probe(config: Config, *, steps: int = 8) -> float:
     if map_bytes(config) > LARGE_MAP:
         map_seconds = map_bytes(config) / READ_RATE
         config = replace(config, model=replace(config.model, kind="sparse"))
-    train, (examples, test_examples) = config.train, config.dataset.examples
+    train, test_examples = config.train, config.dataset.examples[1]
     model = WeightNet(config).to(config.device)
     optimizer = build_optimizer(model, train)
     size, test_size = train.batch_size, min(train.test_batch_size, test_examples)
@@ -232,5 +235,6 @@ def probe(config: Config, *, steps: int = 8) -> float:
     batch, test = (images[:size], labels[:size]), Split(images[:test_size], labels[:test_size])
     # .item() waits for the device
     times = timeit.repeat(lambda: train_step(model, optimizer, *batch).item(), number=1, repeat=steps)
-    evaluation = timeit.timeit(lambda: evaluate(model, test, len(test)), number=1) * test_examples / len(test)
-    return (statistics.median(times) + map_seconds) * (train.subset or examples) / size + evaluation
+    evaluated = (test_examples + (train.validation or 0)) / len(test)
+    evaluation = timeit.timeit(lambda: evaluate(model, test, len(test)), number=1) * evaluated
+    return (statistics.median(times) + map_seconds) * training_examples(config) / size + evaluation

@@ -31,6 +31,16 @@ def fed_back(config: Config) -> int:
     return 0 if config.model.feedback in ("none", *registry.BIAS_RATES) else config.dims.dx or 0
 
 
+def fan_in(config: Config) -> int:
+    """Return the fan-in by which the weights of fc1's features, and its bias, start in a resolved config's network."""
+    return flat_features(config.dataset) + (fed_back(config) if config.train.init == "notebook" else 0)
+
+
+def training_examples(config: Config) -> int:
+    """Return the number of examples that a resolved config trains on."""
+    return config.train.subset or config.dataset.examples[0] - (config.train.validation or 0)
+
+
 def parameter_count(config: Config) -> int:
     """Return the number of trained parameters of a resolved config's network."""
     dataset, hidden = config.dataset, config.dims.hidden or 0
@@ -94,6 +104,6 @@ def work(config: Config) -> float:
         + first * second * convolved(pooled_side(height)) * convolved(pooled_side(width))
     )
     linear = (config.dims.hidden or 0) * (flat_features(dataset) + dataset.classes)
-    examples = train.subset or dataset.examples[0]
+    examples = training_examples(config)
     per_step = 8 * map_bytes(config) / 4 + parameter_count(config)  # reading a number: about eight multiplications
     return train.epochs * (3 * examples * (convolutions + linear) + examples / train.batch_size * per_step)

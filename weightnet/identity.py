@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from weightnet.config import Config
+from weightnet.config import PARAMS, Config
 from weightnet.geometry import fed_back
 
 
@@ -25,9 +25,9 @@ def canonical(config: Config) -> dict[str, Any]:
         | ({"reader": config.dataset.reader} if config.dataset.reader is not None else {}),
         "model": {key: value for key in ("name", "feedback", "kind", "scale")
                   if (value := getattr(config.model, key)) is not None}
-        | ({"params": config.model.params} if config.model.params else {}),
+        | ({"params": params} if (params := _told_params(config)) else {}),
         "dims": {key: getattr(config.dims, key) for key in ("hidden", "dx", "m", "n") if key in used},
-        "train": _told(config.train, without=["log_interval", "save_model"]),
+        "train": _told(config.train, without=["log_interval", "save_model", *([] if fed_back(config) else ["init"])]),
         "eval": _told(config.eval, without=["save_predictions", *([] if fed_back(config) else ["feedback"])]),
         "seed": config.seed,
         "device": config.device,
@@ -40,6 +40,12 @@ def _told(group: Any, *, without: Sequence[str]) -> dict[str, Any]:
     before = {item.name: item.default if item.default_factory is MISSING else item.default_factory()
               for item in fields(group)}  # fmt: skip
     return {name: value for name in before if name not in without and (value := getattr(group, name)) != before[name]}
+
+
+def _told_params(config: Config) -> dict[str, Any]:
+    """Return the model's parameters; of a model of ours, those that are not as the code was before there were any."""
+    before = PARAMS.get(config.model.feedback, {})
+    return {name: value for name, value in config.model.params.items() if name not in before or value != before[name]}
 
 
 def signature(config: Config) -> str:
@@ -60,7 +66,8 @@ def arm(config: Config) -> str:
 def shape(config: Config) -> str:
     """Return 64 hex digits that are equal for runs whose epochs take the same time on the same machine."""
     form = canonical(config)
-    training = {key: form["train"][key] for key in ("batch_size", "test_batch_size", "subset")}
+    sizes = ("batch_size", "test_batch_size", "subset", "validation")
+    training = {key: form["train"][key] for key in sizes if key in form["train"]}
     return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
 
 
@@ -73,7 +80,8 @@ def run_id(config: Config) -> str:
         kind = [str(config.model.kind)] + ([] if config.model.scale == "xavier" else [str(config.model.scale)])
     if form["eval"].get("feedback", "live") != "live":
         kind.append(f"test_{config.eval.feedback}")
-    params = [f"{key}{value}" for key, value in config.model.params.items() if isinstance(value, int | float | str)]
+    told = form["model"].get("params", {})
+    params = [f"{key}{value}" for key, value in told.items() if isinstance(value, int | float | str)]
     short = [part for part in (re.sub(r"[^\w.+]", "_", part) for part in params) if len(part) <= 20]
     prefix = "-".join([config.dataset.name, config.model.name, *kind, *short[:4], *sizes])
     return f"{prefix}-s{config.seed}-{signature(config)[:8]}"

@@ -16,6 +16,8 @@ FEEDBACKS = {
     "projection": f"{_FEEDBACK}:ProjectionFeedback",
     # controls of pool: what a gain would have to be more than
     "constant": f"{_FEEDBACK}:ConstantFeedback",
+    "padding": f"{_FEEDBACK}:PaddingFeedback",
+    "equal": f"{_FEEDBACK}:EqualFeedback",
     "foreign": f"{_FEEDBACK}:ForeignFeedback",
     "fixed_noise": f"{_FEEDBACK}:FixedNoiseFeedback",
     "ones": f"{_FEEDBACK}:OnesFeedback",
@@ -28,11 +30,13 @@ BIAS_RATES = {"bias_lr": f"{_FEEDBACK}:bias_rate_of_constant"}
 """`model.feedback` -> how much larger the learning rate of fc1's bias is, in a network that is fed nothing back."""
 
 MODELS = {
-    "baseline": "none", "wide": "none", "rmp": "projection", **{name: name for name in (*FEEDBACKS, *BIAS_RATES)}
+    **dict.fromkeys(("baseline", "twin", "wide"), "none"), "rmp": "projection",
+    **{name: name for name in (*FEEDBACKS, *BIAS_RATES)},
 }  # fmt: skip
 """`model.name` of the models in conf/model -> `model.feedback`: no other feedback goes by such a name."""
 
-NO_WEIGHTS = ("fixed_noise", "ones", "noise", "bias_lr")  # of these, what is fed back is not made of weights
+NO_WEIGHTS = ("padding", "equal", "ones", "noise", "fixed_noise", "bias_lr")
+"""Of these, what is fed back is not made of weights."""
 
 READERS = {name: f"{_DATA}:{name}" for name in ("mnist", "fashion_mnist", "kmnist", "cifar", "digits")}
 """`dataset.reader`, else `dataset.name` -> reader of (training, test) pixels below a root folder."""

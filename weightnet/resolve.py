@@ -8,9 +8,10 @@ import re
 from dataclasses import replace
 from functools import cache
 from operator import attrgetter
+from typing import Any
 
 from weightnet import matching, registry
-from weightnet.config import Config, DimsConfig, ModelConfig
+from weightnet.config import PARAMS, Config, DimsConfig, ModelConfig
 from weightnet.errors import Misfit, UserError
 from weightnet.geometry import flat_features, parameter_count
 from weightnet.own import bind, is_own
@@ -41,11 +42,13 @@ _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "eval.feedback": ("live", "zero", "frozen"),
     "train.precision": ("float32", "bf16"),
+    "train.init": ("shared", "notebook"),
     "dims.rule": ("published", "controlled", "auto"),
 }
 _LEAST = {
     "dataset.classes": 2, "dataset.hidden": 1, "dims.m": 1, "dims.n": 1, "dims.hidden": 1,
-    "train.epochs": 1, "train.batch_size": 1, "train.test_batch_size": 1, "train.subset": 1, "train.log_interval": 1,
+    "train.epochs": 1, "train.batch_size": 1, "train.test_batch_size": 1, "train.subset": 1,
+    "train.validation": 1, "train.log_interval": 1,
     "seed": 0, "threads": 1,
 }  # fmt: skip
 _MOST = 2**53  # what JSON, CSV and data frames hold as it is
@@ -75,10 +78,16 @@ def _resolve_model(model: ModelConfig) -> ModelConfig:
     if not is_own(model.feedback):
         projects = model.feedback == "projection"
         kind, scale = (model.kind, model.scale) if projects else (None, None)
-        return replace(model, uses=_uses(model), params={}, kind=kind, scale=scale)
+        return replace(model, uses=_uses(model), params=_params(model), kind=kind, scale=scale)
     uses, params = bind(model.feedback, model.params, USES)
     name = model.feedback.rpartition(":")[2] if model.name in registry.MODELS else model.name
     return ModelConfig(name=name, feedback=_tidy(model.feedback), uses=uses, params=params)
+
+
+def _params(model: ModelConfig) -> dict[str, Any]:
+    """Return all parameters of a model of ours, numbers as floats: as asked, else their defaults."""
+    asked = {key: model.params.get(key, default) for key, default in PARAMS.get(model.feedback, {}).items()}
+    return {key: float(value) if type(value) is int else value for key, value in asked.items()}
 
 
 def _tidy(target: str) -> str:
@@ -136,8 +145,9 @@ def _dataset_mistakes(config: Config) -> list[str]:
         wrong.append(f"dataset.mean and dataset.std: must have one number for each of {dataset.shape[0]} channels")
     if len(dataset.examples) != 2 or min(dataset.examples) < 1:
         wrong.append(f"dataset.examples={dataset.examples}: must be [training, test], each at least 1")
-    elif config.train.subset is not None and config.train.subset > dataset.examples[0]:
-        wrong.append(f"train.subset={config.train.subset}: {dataset.name} has {dataset.examples[0]} training examples")
+    elif (config.train.subset or 1) + (config.train.validation or 0) > dataset.examples[0]:
+        asked = [f"train.{key}={value}" for key in ("subset", "validation") if (value := getattr(config.train, key))]
+        wrong.append(f"{' '.join(asked)}: {dataset.name} has {dataset.examples[0]} training examples")
     if any(pattern.startswith("/") or ".." in pattern.split("/") for pattern in dataset.files or ()):
         wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths or ..")
     if dataset.reader is not None and dataset.reader not in registry.READERS and not is_own(dataset.reader):
@@ -175,7 +185,25 @@ def _model_mistakes(model: ModelConfig) -> list[str]:
     if model.name == "rmp" and (model.kind, model.scale) != ("dense", "xavier"):
         asked = f"model.kind={model.kind} model.scale={model.scale}"
         return [f"model=rmp is the notebook's dense Xavier projection; use model=projection for {asked}"]
-    return []
+    return _param_mistakes(model)
+
+
+def _param_mistakes(model: ModelConfig) -> list[str]:
+    wrong = []
+    for key, default in PARAMS.get(model.feedback, {}).items():
+        value = model.params.get(key, default)
+        if isinstance(default, bool) and not isinstance(value, bool):
+            wrong.append(f"model.params.{key}={value}: must be true or false")
+        elif not (isinstance(default, bool) or value is default or _is_amount(value)):
+            wrong.append(f"model.params.{key}={value}: must be a number from 0 to {_MOST}")
+    gain, multiplier = model.params.get("gain", 1), model.params.get("multiplier")
+    if model.feedback == "bias_lr" and multiplier is not None and gain != 1:
+        wrong.append(f"model.params.gain={gain} model.params.multiplier={multiplier}: give one of them")
+    return wrong
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
 def _resolve_device(device: str) -> str:

@@ -36,10 +36,11 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A training and a test split on one device."""
+    """A training and a test split, and what is held out of the former for validation, on one device."""
 
     train: Split
     test: Split
+    validation: Split | None = None
 
 
 Reader = Callable[[Path], tuple[Pixels, Pixels]]  # from the root folder to the (training, test) pixels
@@ -139,21 +140,26 @@ def digits(root: Path) -> tuple[Pixels, Pixels]:
     return (images[train], labels[train]), (images[test], labels[test])
 
 
-def load(config: DatasetConfig, root: Path, *, subset: int | None = None, device: str = "cpu") -> Dataset:
+def load(
+    config: DatasetConfig, root: Path, *, subset: int | None = None, validation: int | None = None, device: str = "cpu"
+) -> Dataset:
     """Return the data set, normalised, on `device`; what is missing in `root`, torchvision's folder, is downloaded.
 
     `subset`: train on this many examples, the first of an order that is the same for every seed, so that a smaller
-    subset lies within a larger one.
+    subset lies within a larger one. `validation`: hold out this many, the last of that order.
 
     Raises:
         UserError: the set is missing and cannot be downloaded, a file is corrupted, the folder forbids access, there is
             no such reader, or what it gives is not what the config says.
     """
-    train, test = _read(config, root)
-    if subset is not None:
-        chosen = torch.randperm(len(train[1]), generator=stream(0, "subset"))[:subset]
-        train = train[0][chosen], train[1][chosen]
-    return Dataset(*(_normalised(pixels, config, device) for pixels in (train, test)))
+    (images, labels), test = _read(config, root)
+    parts = {"train": (images, labels), "test": test}
+    if subset is not None or validation is not None:
+        order = torch.randperm(len(labels), generator=stream(0, "subset"))
+        rest, held_out = order.split([len(order) - (validation or 0), validation or 0])
+        parts["train"] = images[rest[:subset]], labels[rest[:subset]]
+        parts |= {"validation": (images[held_out], labels[held_out])} if validation else {}
+    return Dataset(**{name: _normalised(pixels, config, device) for name, pixels in parts.items()})
 
 
 def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:

@@ -15,8 +15,11 @@ class EpochResult:
     seconds: float  # of training and evaluation
     step_losses: list[tuple[int, float]]  # (step, loss of its batch), every `log_interval` steps
     feedback: tuple[float, float] | None = None  # |me| after the epoch, |me - me before it|; None without feedback
-    own: dict[str, float] = field(default_factory=dict)  # the columns of `eval.metrics`, on the test split
+    own: dict[str, float] = field(default_factory=dict)  # further columns: `VALIDATION`, those of `eval.metrics`
 
 
 METRICS = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "seconds")
-"""The columns of metrics.csv: of an `EpochResult`, losses in nats, accuracy in [0, 1], seconds of wall time."""
+"""The first columns of metrics.csv: of an `EpochResult`, losses in nats, accuracy in [0, 1], seconds of wall time."""
+
+VALIDATION = ("validation_loss", "validation_accuracy")
+"""Further columns with `train.validation`: as test_loss and test_accuracy, on what is held out of the training set."""

@@ -1,8 +1,9 @@
 """Feedback: from a network's own weights to the vector `me` of length dx.
 
-A feedback is built with the dimensions that its model uses, and its parameters: `PoolFeedback(dx=26, m=31, n=25)`. It
-is told once what the network starts from (`begin`), and then called with the weights as the notebook's layers hold
-them, `fc1.weight` (b, a + dx) and `fc2.weight` (c, b), and returns `me` (dx,). It has no parameters that are trained.
+A feedback is built with the dimensions that its model uses: `PoolFeedback(dx=26, m=31, n=25)`. Its parameters
+(`model.params`) are attributes with defaults. It is told once what the network starts from (`begin`), and then called
+with the weights as the notebook's layers hold them, `fc1.weight` (b, a + dx) and `fc2.weight` (c, b), and returns `me`
+(dx,). It has no parameters that are trained.
 """
 
 import torch
@@ -27,21 +28,29 @@ class Feedback(nn.Module):
 
 
 class PoolFeedback(Feedback):
-    """The max-pooled weight matrices, row by row, filled up to dx with ones."""
+    """The max-pooled weight matrices, row by row, filled up to dx; all of it times the gain."""
+
+    gain = 1.0
+    fill = 1.0  # the filler
 
     def __init__(self, dx: int, m: int, n: int) -> None:
         super().__init__(dx)
         self.m, self.n = m, n
 
     def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
-        """Return `me` (dx,) for `fc1.weight` (b, a + dx) and `fc2.weight` (c, b).
+        """Return `me` (dx,) for `fc1.weight` (b, a + dx) and `fc2.weight` (c, b)."""
+        pooled = self.pooled(weight1, weight2)
+        me = torch.cat((pooled, pooled.new_full((self.dx - len(pooled),), self.fill)))
+        return me if self.gain == 1 else self.gain * me
+
+    def pooled(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        """Return the pooled weights (dw,).
 
         Rows and columns that a kernel does not reach are dropped, as in the notebook's MNIST network.
         """
         pooled1 = functional.max_pool2d(weight1.unsqueeze(0), (self.n, self.m)).squeeze(0)  # (b/n, (a+dx)/m)
         pooled2 = functional.max_pool2d(weight2.unsqueeze(0), (2, self.n)).squeeze(0)  # (c/2, b/n)
-        pooled = torch.cat((pooled1, pooled2.t()), dim=1).flatten()
-        return functional.pad(pooled, (0, self.dx - len(pooled)), value=1.0)
+        return torch.cat((pooled1, pooled2.t()), dim=1).flatten()
 
 
 class ProjectionFeedback(Feedback):
@@ -72,11 +81,13 @@ class ProjectionFeedback(Feedback):
 
 
 class OnesFeedback(Feedback):
-    """Ones."""
+    """Ones, times the gain."""
+
+    gain = 1.0
 
     def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
-        """Return ones (dx,), whatever the weights."""
-        return weight1.new_ones(self.dx)
+        """Return the gain dx times (dx,), whatever the weights."""
+        return self.gain * weight1.new_ones(self.dx)
 
 
 class ConstantFeedback(PoolFeedback):
@@ -97,8 +108,24 @@ class ConstantFeedback(PoolFeedback):
         return self.vector
 
 
+class PaddingFeedback(ConstantFeedback):
+    """The filler alone: zeros, then ones where the pool feedback has them."""
+
+    def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
+        """Return the pool feedback (dx,) of weights that are zero."""
+        return super().choose(torch.zeros_like(weight1), torch.zeros_like(weight2), seed)
+
+
+class EqualFeedback(ConstantFeedback):
+    """Equal numbers, as long a vector as the pool feedback of the initial weights."""
+
+    def choose(self, weight1: Tensor, weight2: Tensor, seed: int) -> Tensor:
+        """Return the vector (dx,)."""
+        return _as_long_as(super().choose(weight1, weight2, seed), torch.ones(self.dx))
+
+
 class ForeignFeedback(ConstantFeedback):
-    """The pool feedback of another network's initial weights, kept."""
+    """The pool feedback of another network's initial weights (`train.init=shared`), kept."""
 
     OTHER = 1_000_003  # added to a run's seed: that network's seed
 
@@ -148,8 +175,16 @@ class _Redrawn(PoolFeedback):
 class ShuffledFeedback(_Redrawn):
     """The pool feedback in an order drawn anew at each step: the same numbers, but no unit keeps its own."""
 
+    keep_filler = False  # whether the filler stays where it is, and the pooled weights change places among themselves
+
+    def begin(self, weight1: Tensor, weight2: Tensor, seed: int) -> None:
+        """Draw by this seed."""
+        super().begin(weight1, weight2, seed)
+        self.moved = len(self.pooled(weight1, weight2)) if self.keep_filler else self.dx
+
     def _redraw(self, me: Tensor, generator: torch.Generator) -> Tensor:
-        return me[torch.randperm(self.dx, generator=generator).to(me.device)]
+        order = torch.randperm(self.moved, generator=generator).to(me.device)
+        return torch.cat((me[order], me[self.moved :]))
 
 
 class NoiseFeedback(_Redrawn):
@@ -164,6 +199,12 @@ def _as_long_as(me: Tensor, direction: Tensor) -> Tensor:
     return direction * scale
 
 
-def bias_rate_of_constant(weight1: Tensor, weight2: Tensor, *, dx: int, m: int, n: int) -> float:
-    """Return 1 + |me|^2 of the initial weights: what `constant` amounts to, as a factor of the bias's learning rate."""
-    return 1 + float(PoolFeedback(dx, m, n)(weight1, weight2).square().sum())
+def bias_rate_of_constant(
+    weight1: Tensor, weight2: Tensor, *, dx: int, m: int, n: int, gain: float = 1.0, multiplier: float | None = None
+) -> float:
+    """Return the factor of the bias's learning rate: `multiplier`, else 1 + |me|^2 of the initial weights, what
+    `constant` of that gain amounts to.
+    """
+    if multiplier is not None:
+        return multiplier
+    return 1 + gain**2 * float(PoolFeedback(dx, m, n)(weight1, weight2).square().sum())

@@ -9,10 +9,11 @@ from torch.nn.utils import skip_init
 
 from weightnet import registry
 from weightnet.config import Config
-from weightnet.geometry import KERNEL, flat_features
+from weightnet.geometry import KERNEL, fan_in, flat_features
 from weightnet.net import native
 from weightnet.net.convolution import native_features, torch_features
 from weightnet.net.streams import initial, initial_linear, stream
+from weightnet.own import is_own
 
 
 class WeightNet(nn.Module):
@@ -53,19 +54,29 @@ class WeightNet(nn.Module):
     def _initialise(self, config: Config) -> None:
         """Draw every parameter from a stream of its own, and tell the feedback what it begins with."""
         seed, features, model = config.seed, self.fc1.in_features, config.model
-        weight1, weight2 = initial_linear(
-            seed, features=features, dx=config.dims.dx or 0, hidden=len(self.fc1.weight), classes=len(self.fc2.weight)
-        )
-        drawn = {"fc1.weight": weight1[:, :features], "fc2.weight": weight2}
+        sizes = {"dx": config.dims.dx or 0, "hidden": len(self.fc1.weight), "classes": len(self.fc2.weight)}
+        weight1, weight2 = initial_linear(seed, features=features, **sizes, fan_in=fan_in(config))
+        drawn = {
+            "fc1.weight": weight1[:, :features], "fc2.weight": weight2,
+            "fc1.bias": initial(seed, "fc1.bias", self.fc1.bias.shape, fan_in=fan_in(config)),
+        }  # fmt: skip
         for name, parameter in self.named_parameters():
-            fan_in = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
-            parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=fan_in))
+            inputs = self.get_submodule(name.partition(".")[0]).get_parameter("weight")[0].numel()
+            parameter.copy_(drawn[name] if name in drawn else initial(seed, name, parameter.shape, fan_in=inputs))
         if model.feedback in registry.BIAS_RATES:
             rate = registry.locate(registry.BIAS_RATES, model.feedback, "model.feedback")
-            self.bias_lr = rate(weight1, weight2, **_arguments(config))
-        elif model.feedback != "none":
+            self.bias_lr = rate(weight1, weight2, **_dims(config), **model.params)
+        elif model.feedback == "none":
+            self._perturb(seed, model.params.get("perturbation", 0.0))
+        else:
             self.feedback = build_feedback(config, weight1, weight2)
             self.feedback_weight = nn.Parameter(weight1[:, features:].clone())
+
+    def _perturb(self, seed: int, by: float) -> None:
+        """Change every parameter by this part of itself, up or down, as a stream of its own says."""
+        for name, parameter in self.named_parameters() if by else ():
+            signs = torch.randn(parameter.shape, generator=stream(seed, f"perturbation/{name}")).sign()
+            parameter.mul_(1 + by * signs)
 
     @torch.no_grad()
     def me(self) -> Tensor | None:
@@ -110,14 +121,17 @@ def build_feedback(config: Config, weight1: Tensor, weight2: Tensor) -> nn.Modul
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(config.seed, "feedback").initial_seed())
         kind = registry.locate(registry.FEEDBACKS, config.model.feedback, "model.feedback")
-        feedback: nn.Module = kind(**_arguments(config))
+        own, params = is_own(config.model.feedback), config.model.params
+        feedback: nn.Module = kind(**_dims(config), **(params if own else {}))
+        for name, value in () if own else params.items():
+            setattr(feedback, name, value)
         if begin := getattr(feedback, "begin", None):
             begin(weight1, weight2, config.seed)
     return feedback
 
 
-def _arguments(config: Config) -> dict[str, Any]:
-    """Return what a resolved config's feedback is built with: the dimensions that it uses, and its parameters."""
+def _dims(config: Config) -> dict[str, Any]:
+    """Return the dimensions that a resolved config's feedback is built with, and the kind and scale of a projection."""
     model = config.model
     dims = {key: getattr(config.dims, key) for key in model.uses or ()}
-    return dims | {key: value for key in ("kind", "scale") if (value := getattr(model, key)) is not None} | model.params
+    return dims | {key: value for key in ("kind", "scale") if (value := getattr(model, key)) is not None}

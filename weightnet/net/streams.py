@@ -23,12 +23,14 @@ def initial(seed: int, name: str, shape: tuple[int, ...], *, fan_in: int) -> Ten
     return torch.empty(shape).uniform_(-bound, bound, generator=stream(seed, f"parameters/{name}"))
 
 
-def initial_linear(seed: int, *, features: int, dx: int, hidden: int, classes: int) -> tuple[Tensor, Tensor]:
+def initial_linear(
+    seed: int, *, features: int, dx: int, hidden: int, classes: int, fan_in: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the initial weights that a feedback of a seed's network starts from: (b, a + dx) and (c, b).
 
     The fan-in of the columns that the feedback enters by is a + dx, as in the notebook. That of the others is a, with
-    or without feedback: so arms of one seed start from the same shared parameters.
+    or without feedback, unless `fan_in` says otherwise: so arms of one seed start from the same shared parameters.
     """
-    weight_x = initial(seed, "fc1.weight", (hidden, features), fan_in=features)
+    weight_x = initial(seed, "fc1.weight", (hidden, features), fan_in=fan_in or features)
     weight_f = initial(seed, "feedback_weight", (hidden, dx), fan_in=features + dx)
     return torch.cat((weight_x, weight_f), dim=1), initial(seed, "fc2.weight", (classes, hidden), fan_in=hidden)

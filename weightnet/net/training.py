@@ -13,7 +13,7 @@ from torch.optim.sgd import sgd
 from weightnet.config import TrainConfig
 from weightnet.net.cuda_graph import GraphedStep, Step
 from weightnet.net.data import Dataset, Split, batches
-from weightnet.net.epoch import EpochResult
+from weightnet.net.epoch import VALIDATION, EpochResult
 from weightnet.net.model import WeightNet
 from weightnet.net.streams import stream
 
@@ -59,7 +59,7 @@ def fit(
                 on_step(step, losses[-1])
         trace = torch.stack(losses).cpu().double()  # the epoch's only wait for the device
         test_loss, test_accuracy, logits = evaluate(model, data.test, config.test_batch_size)
-        own, known = measure(metrics or {}, logits, data.test.labels), own
+        own, known = _held_out(model, data.validation, config) | measure(metrics or {}, logits, data.test.labels), own
         if known and list(own) != list(known):
             raise ValueError(f"own metrics gave the columns {list(own)} after {list(known)} in the epoch before")
         before, me = me, _me_at_rest(model, seed, epoch)
@@ -70,6 +70,11 @@ def fit(
             feedback=None if me is None or before is None else (float(me.norm()), float((me - before).norm())),
             own=own,
         )  # fmt: skip
+
+
+def _held_out(model: WeightNet, split: Split | None, config: TrainConfig) -> dict[str, float]:
+    """Return the columns `VALIDATION` of a validation split, none without one."""
+    return dict(zip(VALIDATION, evaluate(model, split, config.test_batch_size)[:2], strict=True)) if split else {}
 
 
 def _me_at_rest(model: WeightNet, seed: int, epoch: int) -> Tensor | None:

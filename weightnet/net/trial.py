@@ -11,7 +11,7 @@ from weightnet import registry
 from weightnet.config import Config, build
 from weightnet.errors import UserError
 from weightnet.geometry import flat_features
-from weightnet.net.epoch import METRICS
+from weightnet.net.epoch import METRICS, VALIDATION
 from weightnet.net.model import build_feedback
 from weightnet.net.streams import initial_linear
 from weightnet.net.training import measure
@@ -66,6 +66,8 @@ def _try_metric(name: str, target: str, classes: int, count: int) -> None:
     except Exception as error:
         raise UserError(f"{what}: failed when it was tried out: {explained(error)}") from error
     if wrong := [
-        column for column in columns if column in (*METRICS, "accuracy") or any(sign in column for sign in ',"\n\r')
+        column
+        for column in columns
+        if column in (*METRICS, *VALIDATION, "accuracy") or any(sign in column for sign in ',"\n\r')
     ]:
         raise UserError(f"{what}: gives the column {wrong[0]!r}, which must be new and without commas and quotes")
