@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from weightnet.config import Config
+from weightnet.dose import dose
 from weightnet.identity import canonical
 
 MODEL_LABELS = {
     "baseline": "without feedback", "rmp": "random projection", "wide": "without feedback, wide",
-    "fixed_noise": "fixed noise", "bias_lr": "bias learning rate",
+    "twin": "without feedback, twin", "fixed_noise": "fixed noise", "bias_lr": "bias learning rate",
+    "padding": "filler alone", "equal": "equal numbers",
 }  # fmt: skip
 
 _GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
@@ -28,19 +30,22 @@ class Arm:
     colour: str
     """A key of `analysis.plots.COLOURS`: the model, and the kind of a projection."""
     form: dict[str, Any]
-    """Its canonical form, flat."""
+    """Its canonical form, and all parameters of its model, flat."""
     values: dict[str, Any]
-    """The keys of its config that it has: not those of the feedback where it has none, nor kernels that it lacks."""
+    """The keys of its config that it has: not those of the feedback where it has none, nor kernels that it lacks. And
+    its `dose` (`weightnet.dose`)."""
 
 
 def name_arms(configs: Sequence[Config], axes: Iterable[Sequence[str]] = ()) -> list[Arm]:
     """Return how the arms of an experiment, each given by a resolved config, are shown; `axes`: what was swept."""
     arms = []
     for config in configs:
-        form = flat(canonical(config))
+        params = {f"model.params.{key}": value for key, value in config.model.params.items() if value is not None}
+        form = flat(canonical(config)) | flat(params)
         has = {"dims.rule", *form}
         values = {key: value for key, value in flat(asdict(config)).items()
                   if value is not None and (key in has or not key.startswith(_OF_FEEDBACK))}  # fmt: skip
+        values |= {"dose": amount} if (amount := dose(config)) is not None else {}
         arms.append(Arm("", config.model.name, config.dataset.name, _colour(form), form, values))
     swept = [column for keys in axes for key in keys for column in columns(key, arms)]
     named = zip(arms, labels(arms, swept), strict=True)

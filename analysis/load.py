@@ -14,6 +14,7 @@ import pandas as pd
 
 from analysis.arms import flat
 from weightnet.config import Config
+from weightnet.dose import dose, filler_share
 from weightnet.errors import UserError
 from weightnet.fingerprint import Origin, origins
 from weightnet.identity import arm, run_id, signature
@@ -37,9 +38,10 @@ class Runs:
     outputs: Path
     runs: pd.DataFrame
     """One row a run: `run`, `path`, `status` (its state, but a stale run is `done`), `why` (what makes it stale, or the
-    last line of its error), `origin`, run.json's fields, every key of config.yaml ("model.name"), the last epoch's
-    metrics, `accuracy` (on the test set, in %), `diverged` (whether a loss was not finite), `digests` (whether
-    run.json has those of its files), and `age`, seconds since the last write."""
+    last line of its error), `origin`, run.json's fields, every key of config.yaml ("model.name"), `dose` and
+    `filler_share` (`weightnet.dose`), the last epoch's metrics, `accuracy` (on the test set, in %), `diverged` (whether
+    a loss was not finite), `digests` (whether run.json has those of its files), and `age`, seconds since the last
+    write."""
     epochs: pd.DataFrame
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
@@ -175,6 +177,7 @@ def _read_run(folder: Path) -> _Read:
         raise ValueError(f"is not the run that its config.yaml says ({name}), or its run.json")
     if record.status == "done" and (damage := run.damage(record)):
         raise ValueError(damage)
+    dose(config)  # of parameters that are none it cannot be told
     curve = run.metrics()
     if len(curve) > config.train.epochs:
         raise ValueError(f"metrics.csv has {len(curve)} of {config.train.epochs} epochs")
@@ -198,6 +201,8 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
         **flat(asdict(config)),
+        "dose": dose(config),
+        "filler_share": filler_share(config),
         "written": max(path.stat().st_mtime for path in files if path.exists()),
         **{column: last.get(column) for column in METRICS},
         "epoch": len(curve),

@@ -31,10 +31,14 @@ _COMPARED = {
 }  # fmt: skip
 """Columns of a comparison -> their headings."""
 
+_DOSE = {"dose": "1 + |me|^2", "filler_share": "filler"}
+"""Columns of what is fed back at the start, shown where the runs differ in them -> their headings."""
+
 NUMBERS = {"mean": "mean", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
 """Columns of a metric's summary -> their headings."""
 
-_FORMATS = {**dict.fromkeys(("p", "p_equivalent"), "{:.3f}"), "improvement": "{:.0%}", "seeds": "{:.0f}"}
+_FORMATS = {**dict.fromkeys(("p", "p_equivalent"), "{:.3f}"), "improvement": "{:.0%}", "seeds": "{:.0f}",
+            "dose": "{:.4g}", "filler_share": "{:.1%}"}  # fmt: skip
 
 
 def final_table(runs: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
@@ -46,7 +50,7 @@ def final_table(runs: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     done, arm = runs[runs["status"] == "done"], ["arm", "device", "threads"]
     if done.empty:
         return pd.DataFrame(columns=[*SHOWN, *NUMBERS])
-    keys = [*SHOWN, *(key for key in (*OPTIONAL, *_parameters(done)) if _varies(done, key))]
+    keys = [*SHOWN, *(key for key in (*OPTIONAL, *_parameters(done), *_DOSE) if _varies(done, key))]
     table = metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)[[*keys, *NUMBERS]]
     return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
 
@@ -115,7 +119,7 @@ def printable(table: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
         text[key] = table[key].map(metric.text if "mean" in table else metric.difference, na_action="ignore")
     for key, form in _FORMATS.items():
         if key in table:
-            text[key] = table[key].map(form.format, na_action="ignore")
+            text[key] = table[key].astype(float).map(form.format, na_action="ignore")
     return headed(text.where(table.notna(), "").astype(str), metric)
 
 
@@ -126,7 +130,7 @@ def headed(table: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     if "difference" in table:
         numbers = {**_COMPARED, "difference": f"difference,{metric.unit}".rstrip(",")}
         numbers["improvement"] = "better in" if metric.direction else "higher in"
-    return table.rename(columns=keys | SHOWN | numbers)
+    return table.rename(columns=keys | SHOWN | _DOSE | numbers)
 
 
 def to_text(table: pd.DataFrame, metric: Metric = ACCURACY) -> str:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from weightnet.config import build
+from weightnet.config import PARAMS, build
 from weightnet.identity import arm, run_id, shape, signature
 from weightnet.resolve import resolve
 from weightnet.sweep.compose import composer
@@ -33,6 +33,7 @@ def test_every_archived_run_keeps_its_identity(archived: dict[str, tuple[dict[st
     for run, (record, plain) in archived.items():
         config = build(plain)
         assert run_id(config) == run
+        assert set(config.model.params) == set(PARAMS.get(config.model.feedback, {}))  # as a config of today
         assert (signature(config), arm(config), shape(config)) == (record["signature"], record["arm"], record["shape"])
 
 

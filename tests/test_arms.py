@@ -4,6 +4,7 @@ from conftest import expand
 
 from analysis.arms import columns, name_arms, partners
 from analysis.experiments import arms_of, asked_for
+from analysis.pictures import choose_axes
 from weightnet.config import Config
 
 
@@ -27,6 +28,31 @@ def test_no_two_arms_have_the_same_label() -> None:
     assert told("model=pool", "train.lr=0.1234567,0.1234568") == ["pool, lr=0.1234567", "pool, lr=0.1234568"]
     channels = told("model=baseline", "dataset.channels=[5,10],[5,12]")
     assert channels == ["without feedback, channels=[5, 10]", "without feedback, channels=[5, 12]"]
+
+
+def test_parameters_are_told_where_they_differ() -> None:
+    assert told("model=baseline,pool,padding", "model.params.fill=0,1") == [
+        "without feedback", "pool, fill=0", "pool, fill=1", "filler alone",
+    ]  # fmt: skip
+    assert told("model=pool,bias_lr", "model.params.gain=0.5,1,2") == [
+        "pool, gain=0.5", "pool, gain=1", "pool, gain=2",
+        "bias learning rate, gain=0.5", "bias learning rate, gain=1", "bias learning rate, gain=2",
+    ]  # fmt: skip
+    assert told("model=pool", "model.params.gain=1") == ["pool"]
+    assert told("model=bias_lr", "model.params.multiplier=null,5") == [
+        "bias learning rate", "bias learning rate, multiplier=5",
+    ]  # fmt: skip
+    assert told("model=baseline,twin") == ["without feedback", "without feedback, twin"]
+
+
+def test_the_gain_is_an_axis_and_so_is_what_it_amounts_to() -> None:
+    experiment = asked_for(["model=baseline,pool,ones", "dataset=digits", "model.params.gain=0,1,2"])
+    assert choose_axes(experiment.arms, experiment.axes) == ["model.params.gain"]
+    assert choose_axes(experiment.arms, experiment.axes, x="dose") == ["dose"]
+    assert set(experiment.labels(["model.params.gain"]).values()) == {"without feedback", "pool", "ones"}
+    assert set(experiment.labels(["dose"]).values()) == {"without feedback", "pool", "ones"}
+    of_ones = [arm.values["dose"] for arm in experiment.arms.values() if arm.model == "ones"]
+    assert of_ones == [1, 1 + 26, 1 + 4 * 26]
 
 
 def test_an_axis_needs_no_mention() -> None:

@@ -75,3 +75,26 @@ def test_files_have_names_that_file_systems_take() -> None:
     assert file_name(["a/../b", "x='y z'"]) == "a_.._b-x=_y_z_"
     long = [f"train.lr={','.join(str(n / 1000) for n in range(100))}"]
     assert len(file_name(long)) < 160 and file_name(long) != file_name([*long, "seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "seen"),
+    [
+        (["filler"], 7 * 20, range(1, 7)),
+        (["filler", "dataset=mnist", "seed=range(21,41)"], 7 * 20, range(1, 21)),
+        (["dose"], 2 * (2 + 4 * 8) * 6, range(1, 109)),
+        (["controlled_cifar"], 5 * 16, range(1, 27)),  # those of `filler` share their first five epochs
+    ],
+)
+def test_what_is_to_be_confirmed_takes_fresh_seeds(words: list[str], count: int, seen: range) -> None:
+    configs = expand([f"experiment={words[0]}", *words[1:]])
+    assert len(configs) == count and not {config.seed for config in configs} & set(seen)
+    assert {config.dims.hidden for config in configs} <= {50, 500}
+
+
+def test_fair_gives_small_subsets_more_epochs_and_holds_out_what_rates_are_chosen_by() -> None:
+    experiment = load_experiment("fair")
+    arms = [arm.values for arm in experiment.arms.values()]
+    assert len(arms) == 3 * 5 * 3 and {arm["train.validation"] for arm in arms} == {5000}
+    pairs = {(arm.get("train.subset"), arm["train.epochs"]) for arm in arms}
+    assert pairs == {(300, 60), (3000, 30), (None, 6)}

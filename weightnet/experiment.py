@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 import timeit
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib import import_module
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightnet import registry
 from weightnet.config import Config, DatasetConfig, build, read_config
+from weightnet.dose import dose, filler_share
 from weightnet.fingerprint import ENTRANCES, Origin, origins
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, training_examples, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
@@ -80,9 +81,13 @@ def facts(config: Config) -> dict[str, Any]:
     """Return what is known of a resolved config's run beforehand.
 
     `parameters` (a number), `dx` and `dw` (how many numbers are fed back, and how many of them are made of weights),
-    `map` (bytes of its random map), `note` (what is worth a warning, or None).
+    `dose` and `filler_share` (`weightnet.dose`), `map` (bytes of its random map), `note` (what is worth a warning, or
+    None).
     """
-    known = {"parameters": parameter_count, "dx": fed_back, "dw": carried, "map": map_bytes, "note": dropped}
+    known: dict[str, Callable[[Config], Any]] = {
+        "parameters": parameter_count, "dx": fed_back, "dw": carried, "dose": dose, "filler_share": filler_share,
+        "map": map_bytes, "note": dropped,
+    }  # fmt: skip
     return {name: of(config) for name, of in known.items()}
 
 

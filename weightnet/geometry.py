@@ -51,13 +51,18 @@ def parameter_count(config: Config) -> int:
 
 def carried(config: Config) -> int | None:
     """Return dw, how many numbers of `me` are weights or made of them, of a resolved config."""
-    dims = config.dims
     if config.model.feedback in registry.NO_WEIGHTS:
         return 0
+    return pooled(config) if config.dims.m and config.dims.n else config.dims.dx
+
+
+def pooled(config: Config) -> int:
+    """Return how many numbers pooling makes of a resolved config's weights; ValueError: it has no kernels."""
+    dims, dataset = config.dims, config.dataset
     if not (dims.dx and dims.m and dims.n and dims.hidden):
-        return dims.dx
-    features = flat_features(config.dataset)
-    return pooled_length(dims.dx, dims.m, dims.n, features=features, hidden=dims.hidden, classes=config.dataset.classes)
+        raise ValueError(f"model={config.model.name} has no kernels")
+    sizes = {"features": flat_features(dataset), "hidden": dims.hidden, "classes": dataset.classes}
+    return pooled_length(dims.dx, dims.m, dims.n, **sizes)
 
 
 def dropped(config: Config) -> str | None:

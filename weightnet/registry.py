@@ -38,6 +38,9 @@ MODELS = {
 NO_WEIGHTS = ("padding", "equal", "ones", "noise", "fixed_noise", "bias_lr")
 """Of these, what is fed back is not made of weights."""
 
+FILLED = ("pool", "constant", "foreign", "padding", "shuffled")
+"""Of these, `me` is filled up to dx."""
+
 READERS = {name: f"{_DATA}:{name}" for name in ("mnist", "fashion_mnist", "kmnist", "cifar", "digits")}
 """`dataset.reader`, else `dataset.name` -> reader of (training, test) pixels below a root folder."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobStatus
@@ -106,7 +107,7 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
     """Print the table of a dry run."""
     seconds = estimate([job.config for job in plan.jobs], outputs, probing=[job.config for job in to_run])
     running = {job.id for job in to_run}
-    columns = ("id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "map", "time")
+    columns = ("id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "|me|^2", "filler", "map", "time")
     table = Table(*columns, box=None, pad_edge=False)
     total = 0.0
     for job, duration in zip(plan.jobs, seconds, strict=True):
@@ -116,11 +117,17 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
         total += duration if runs else 0
         table.add_row(
             job.id, job.differing, states[job.id].state, "yes" if runs else "", f"{known['parameters']:,}",
-            str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", size, _duration(duration),
+            str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", *_length(known), size, _duration(duration),
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 400).print(table)
     _say(plan, states, len(to_run), "none")
     print(f"in all about {_duration(total)} of one worker's time; nothing was run")
+
+
+def _length(known: dict[str, Any]) -> tuple[str, str]:
+    """Return |me|^2 at the start, and the share of the filler in it."""
+    dose, share = known["dose"], known["filler_share"]
+    return "" if dose in (None, 1) else f"{dose - 1:.3g}", "" if share is None else f"{share:.1%}"
 
 
 def _duration(seconds: float) -> str:
