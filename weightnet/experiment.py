@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightnet import registry
-from weightnet.config import Config, DatasetConfig, build, read_config
+from weightnet.config import AnalysisConfig, Config, DatasetConfig, build, read_config
 from weightnet.fingerprint import ENTRANCES, Origin, origins
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from weightnet.net.training import OnStep
 
 __all__ = [
-    "GROUPS", "METRICS", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name", "facts",
-    "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products", "read_config", "resolve",
-    "run_folder", "run_id", "shape", "signature", "untaken", "work",
+    "GROUPS", "METRICS", "AnalysisConfig", "Config", "EpochResult", "Origin", "Training", "arm", "build", "device_name",
+    "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products", "read_config",
+    "resolve", "run_folder", "run_id", "shape", "signature", "untaken", "work",
 ]  # fmt: skip
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
