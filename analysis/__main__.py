@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from analysis import tables
 from analysis.experiments import asked_for, experiment_names, load_drawn, load_experiment
 from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
-from analysis.metrics import ACCURACY, find_metric
+from analysis.metrics import DEFAULT, read_outcome
 from analysis.status import show
 from analysis.study import Options, Study, gather, gather_drawn
 from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of
@@ -82,10 +82,13 @@ def _table(options: argparse.Namespace) -> None:
     if not (options.names or sweep or options.reference):
         loaded = report_skipped(load_runs(options.outputs))
         report_stale(loaded.runs, "table")
-        runs, metric = loaded.runs, find_metric(options.metric, loaded.runs, loaded.own)
+        outcome = read_outcome(options.outcome, "--outcome") if options.outcome else DEFAULT
+        runs = outcome.put(loaded.runs, loaded.epochs, loaded.own)
     else:
         studies = _studies(options, sweep)
-        runs, metric = pd.concat([study.runs for study in studies]).drop_duplicates("run"), studies[0].metric
+        runs, outcome = pd.concat([study.runs for study in studies]).drop_duplicates("run"), studies[0].outcome
+        if len({study.outcome for study in studies}) > 1:
+            raise UserError(f"--outcome: these experiments have different primary ones; give one, such as {outcome}")
     if options.reference:
         if len(studies) > 1:
             raise UserError(f"--reference={options.reference}: name one experiment whose arms are compared")
@@ -94,8 +97,8 @@ def _table(options: argparse.Namespace) -> None:
     else:
         if not options.mixed:
             refuse_mixture(runs[runs["status"] == "done"])
-        table = final_table(runs, metric)
-    print(FORMATS[options.format](table, metric).rstrip("\n"))
+        table = final_table(runs, outcome)
+    print(FORMATS[options.format](table, outcome).rstrip("\n"))
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -118,13 +121,14 @@ OF_RUNS: Arguments = OUTPUTS | {
     "names": dict(nargs="*", metavar="NAME|KEY=VALUE", help="experiments, and overrides of their keys as for run.py; "
                   "overrides alone: exactly the runs of `run.py -m` with them; nothing: the last sweep"),
     "--config-dir": dict(metavar="DIR", help="a folder of YAML besides conf, as for run.py"),
-    "--metric": dict(metavar="COLUMN", default="accuracy", help="what is looked at: accuracy (default), test_loss, "
-                     "train_loss, or an own column of metrics.csv"),
+    "--outcome": dict(metavar="METRIC[:last|:mean:N|:mean:A-B]", help="what is looked at: accuracy, test_loss, "
+                      "train_loss or an own column of metrics.csv; of the last epoch, the mean of the last N, or of "
+                      "epochs A to B (default: analysis.primary of the experiment; any other is exploratory)"),
     "--mixed": dict(action="store_true", help="compare runs of different code or versions all the same"),
     "--reference": dict(metavar="MODEL", help="compare the arms with this model, seed by seed, each within the same "
                         "values of what was swept (figures, report: default baseline)"),
-    "--margin": dict(type=float, metavar="AMOUNT", help="the smallest difference worth having (accuracy: default "
-                     f"{ACCURACY.margin} percentage points; other metrics: none, and no test of equivalence)"),
+    "--margin": dict(type=float, metavar="AMOUNT", help="the smallest difference worth having (default: the "
+                     "experiment's, for its primary outcome; for accuracy the data set's; else none: no equivalence)"),
 }  # fmt: skip
 
 AXES: Arguments = {
@@ -144,7 +148,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
     )),
     "table": (_table, OF_RUNS, dict(
         help="print what each arm reached, or its paired differences: interval, n",
-        description="Print the mean of the metric after the last epoch, with a 95%% t-interval over seeds and n; or, "
+        description="Print the mean of the outcome, with a 95%% t-interval over seeds and n; or, "
         "with --reference, the paired differences of the arms from that model, with a verdict each. Where there is no "
         "sweep: all finished runs.",
         epilog="examples: python -m analysis table fig3 --markdown; python -m analysis table fig3 --reference baseline",

@@ -1,4 +1,4 @@
-"""What a sweep does after its last job."""
+"""What analysis does for a sweep: before the first job and after the last one."""
 
 import sys
 from collections.abc import Sequence
@@ -20,6 +20,13 @@ class DrawFigures(Callback):
     def __init__(self, names: Sequence[str] = ()) -> None:
         """Take the experiments that are drawn; none: the sweep itself."""
         self.names = names
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a primary outcome that nobody could look at afterwards."""
+        with plainly():
+            from analysis.metrics import read_outcome  # not above: pandas takes a second
+
+            read_outcome(str(config.analysis.primary), "analysis.primary")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Draw; nothing after a dry run. What cannot be drawn is said in a line; the exit status stays the sweep's."""

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,10 +15,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.arms import Arm, columns, labels, name_arms
+from analysis.metrics import ACCURACY, Outcome, read_outcome
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.identity import arm
-from weightnet.sweep.compose import composer, config_loader
+from weightnet.sweep.compose import composer, config_loader, schema
 from weightnet.sweep.mistakes import close_match, explain, program
 from weightnet.sweep.plan import Plan, make_plan
 
@@ -41,6 +42,12 @@ class Experiment:
     """The words of the command line that runs it."""
     selection: list[str]
     """The words that select it after `python -m analysis figures`."""
+    primary: Outcome
+    """The outcome that was chosen before the runs."""
+    margin: float | None
+    """The smallest difference in it worth having. None: that of the data set, if it is an accuracy."""
+    margins: Mapping[str, float | None]
+    """Of accuracy, by data set."""
     files: list[Path]
     """Where its figures go, below the root of all output: each a path to which what a figure shows is added."""
 
@@ -54,6 +61,18 @@ class Experiment:
         """Return arm -> what it is called beside the others of its data set, without the keys that are axes."""
         told = labels(list(self.arms.values()), self.swept, off=["dataset.name", *axes])
         return dict(zip(self.arms, told, strict=True))
+
+    def outcome(self, asked: str | None = None) -> Outcome:
+        """Return the outcome that is looked at: what is asked for (`--outcome`), else the primary one."""
+        outcome = self.primary if asked is None else read_outcome(asked, "--outcome")
+        return replace(outcome, exploratory=outcome != self.primary)
+
+    def margins_of(self, outcome: Outcome, asked: float | None = None) -> Mapping[str, float | None]:
+        """Return the margin of an outcome by data set: what is asked for, else the experiment's, else the set's."""
+        margin = self.margin if asked is None and not outcome.exploratory else asked
+        if margin is None:
+            return self.margins if outcome.metric == ACCURACY else {}
+        return dict.fromkeys(self.margins, margin)
 
 
 def experiment_names(config_dir: str | None = None, *, asked: Sequence[str] = ()) -> list[str]:
@@ -92,7 +111,7 @@ def _drawn(loader: ConfigLoader, name: str) -> list[str]:
         if found.header["package"] != "_global_":
             raise UserError(f"experiment={name} is broken: its first line must be '# @package _global_'")
         ours = OmegaConf.masked_copy(found.config, [key for key in found.config if key != "hydra"])
-        OmegaConf.merge(OmegaConf.structured(Config), ours)
+        OmegaConf.merge(schema(), ours)
         names = OmegaConf.select(found.config, "hydra.callbacks.figures.names") or []
         return [str(other) for other in names]
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
@@ -153,7 +172,9 @@ def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
 def _experiment(plan: Plan, name: str, selection: list[str], command: list[str], file: Path) -> Experiment:
     configs = [job.config for job in plan.jobs]
     seeds = {config.seed for config in configs}
-    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, None, command, selection, [file])
+    primary, margin = read_outcome(plan.analysis.primary, "analysis.primary"), plan.analysis.margin
+    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, None, command, selection, primary, margin,
+                      plan.margins, [file])  # fmt: skip
 
 
 def arms_of(configs: Iterable[Config], axes: list[list[str]]) -> dict[str, Arm]:

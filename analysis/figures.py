@@ -13,9 +13,19 @@ from analysis import plots
 from analysis.arms import MODEL_LABELS
 from analysis.heat_maps import heat_maps
 from analysis.load import count_runs
-from analysis.metrics import Metric
-from analysis.panels import after, entitle, labelled, one_below_another, share_legend, side_by_side, title
-from analysis.stats import FEWEST, interval_name
+from analysis.metrics import ACCURACY, Metric
+from analysis.panels import (
+    described,
+    entitle,
+    grid,
+    labelled,
+    name,
+    one_below_another,
+    share_legend,
+    side_by_side,
+    title,
+)
+from analysis.stats import FEWEST, summarise
 from analysis.study import Study, has_seeds
 from analysis.tables import final_table, to_text
 from weightnet.errors import RunFailed
@@ -31,13 +41,14 @@ def draw(study: Study, *, data: bool = False) -> None:
     """Draw a study's figures and print its tables.
 
     The first figure follows from what was swept (`analysis.pictures`). With two seeds or more, `-final` shows every
-    seed after the last epoch, and `-differences` the paired differences from the baseline where there is one
-    (`-differences-from-<reference>`: from another model). `-feedback` is the length of the feedback vector against the
-    epoch. An SVG lies beside each PNG; both hold the ids of their runs. With `data`, what is drawn is written as CSV.
+    seed's outcome, and `-differences` the paired differences from the baseline where there is one
+    (`-differences-from-<reference>`: from another model); with three, `-differences-by-epoch` those of every epoch.
+    `-feedback` is the length of the feedback vector against the epoch. An SVG lies beside each PNG; both hold the ids
+    of their runs. With `data`, what is drawn is written as CSV.
     """
-    print(f"\n{to_text(final_table(study.runs, study.metric), study.metric)}\n")
+    print(f"\n{to_text(final_table(study.runs, study.outcome), study.outcome)}\n")
     if study.differences is not None:
-        print(f"{to_text(study.differences, study.metric)}\n")
+        print(f"{to_text(study.differences, study.outcome)}\n")
     for suffix, (figure, frame) in figures_of(study).items():
         written = {kind: image(figure, kind, list(study.runs["run"])) for kind in ("svg", "png")}
         if data:
@@ -51,19 +62,22 @@ def draw(study: Study, *, data: bool = False) -> None:
 
 def figures_of(study: Study) -> dict[str, Drawn]:
     """Return a study's figures by the suffix of their names; RunFailed: no epoch has ended."""
-    runs, epochs = (frame.dropna(subset=study.metric.column) for frame in (study.runs, study.epochs))
+    metric = study.outcome.metric
+    runs, epochs = (frame.dropna(subset=metric.column) for frame in (study.runs, study.epochs))
     done = runs[runs["status"] == "done"]
     if epochs.empty:
-        raise RunFailed(f"{study.experiment.name}: no epoch has ended with a number for {study.metric.label}")
+        raise RunFailed(f"{study.experiment.name}: no epoch has ended with a number for {metric.label}")
     shape = [_curves, _against, heat_maps][len(study.axes)]
     drawn = {"": shape(study, done if study.axes else epochs)}
     if len(done) and has_seeds(done):
         drawn["-final"] = _final(study, done)
-    if not study.axes and study.metric.column == "accuracy" and len(measured := epochs.dropna(subset="me_norm")):
+    if not study.axes and metric == ACCURACY and len(measured := epochs.dropna(subset="me_norm")):
         drawn["-feedback"] = _feedback(study, measured)
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
         drawn[f"-differences{suffix}"] = _differences(study, study.differences)
+        if not study.axes and study.differences["n"].max() >= FEWEST:
+            drawn[f"-differences-by-epoch{suffix}"] = _differences_by_epoch(study, study.differences, epochs)
     if caveats := _caveats(study):
         for figure, _ in drawn.values():
             figure.suptitle(f"{figure.get_suptitle()}\n({caveats})", fontsize="medium")
@@ -72,20 +86,22 @@ def figures_of(study: Study) -> dict[str, Drawn]:
 
 def _caveats(study: Study) -> str:
     """Return what a reader who sees the picture alone must know of its runs; nothing ("") where they are as asked."""
-    runs, asked = study.runs, study.experiment.runs or []
+    runs, asked, primary = study.runs, study.experiment.runs or [], study.experiment.primary
     counts = {
         "without a result": len(set(asked) - set(runs["run"])),
         "stale": int(((runs["status"] == "done") & (runs["why"] != "")).sum()),
         "diverged": int(runs["diverged"].sum()),
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]
-    return f"of {count_runs(max(len(asked), len(runs)))}, {', '.join(said)}" if said else ""
+    parts = [f"exploratory: the primary outcome is {primary.label}"] * study.outcome.exploratory
+    parts += [f"of {count_runs(max(len(asked), len(runs)))}, {', '.join(said)}"] * bool(said)
+    return "; ".join(parts)
 
 
 def _curves(study: Study, epochs: pd.DataFrame) -> Drawn:
     """Return the metric against the epoch, a line an arm, a panel a data set; n is in the legend."""
-    figure, summary = _against_epoch(study, epochs, [study.metric], 4.4)
-    title(figure, epochs.assign(label=epochs["arm"]), study.metric.label)
+    figure, summary = _against_epoch(study, epochs, [study.outcome.metric], 4.4)
+    title(figure, epochs.assign(label=epochs["arm"]), study.outcome.metric.label)
     return figure, summary.drop(columns="of")
 
 
@@ -133,8 +149,8 @@ def _show_few(
 
 
 def _against(study: Study, done: pd.DataFrame) -> Drawn:
-    """Return the metric after the last epoch against the swept number, a line an arm, a panel a data set."""
-    (x,), metric = study.axes, study.metric
+    """Return the outcome against the swept number, a line an arm, a panel a data set."""
+    (x,), metric = study.axes, study.outcome.metric
     data, colours = labelled(study, done, axes=[x], counted=False)
     figure, panels = side_by_side(data, 4.4)
     parts = []
@@ -146,14 +162,14 @@ def _against(study: Study, done: pd.DataFrame) -> Drawn:
         ax.set_xlabel(x)
         parts.append(summary.assign(dataset=dataset))
     share_legend(figure, [ax for (ax,) in panels.values()])
-    title(figure, data, f"{after(metric.label, done)} against {x}", by=["label", x])
+    title(figure, data, f"{described(study.outcome, done)} against {x}", by=["label", x])
     return figure, pd.concat(parts, ignore_index=True)
 
 
 def _final(study: Study, done: pd.DataFrame) -> Drawn:
-    """Return the metric after the last epoch: every seed, mean and interval, a row an arm, a panel a data set."""
+    """Return the outcome: every seed, mean and interval, a row an arm, a panel a data set."""
     data, colours = labelled(study, done, distinct=False)
-    metric, sets = study.metric, {str(key): own for key, own in data.groupby("dataset.name", sort=False)}
+    metric, sets = study.outcome.metric, {str(key): own for key, own in data.groupby("dataset.name", sort=False)}
     figure, panels = one_below_another({dataset: own["label"].nunique() for dataset, own in sets.items()})
     for dataset, ax in panels.items():
         own = sets[dataset]
@@ -164,13 +180,13 @@ def _final(study: Study, done: pd.DataFrame) -> Drawn:
         ax.set_xlim(shown)
         plots.say_cut(ax, ends, shown)
         ax.set_xlabel(metric.axis)
-    title(figure, data, after(metric.label, done), every=True)
+    title(figure, data, described(study.outcome, done), every=True)
     return figure, data[["dataset.name", "label", "seed", metric.column, "run"]]
 
 
 def _differences(study: Study, table: pd.DataFrame) -> Drawn:
     """Return the paired differences from the reference, a row an arm, a panel a data set."""
-    metric = study.metric
+    metric = study.outcome.metric
     labels = [f"{row['label']} (n={row['n']})\n{row['confounds']}".rstrip() for _, row in table.iterrows()]
     names = study.experiment.labels()
     of_label = {names[key]: arm.colour for key, arm in study.experiment.arms.items()}
@@ -179,14 +195,51 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
     for dataset, ax in panels.items():
         own = shown[shown["dataset"] == dataset]
         colours = plots.model_colours(dict(zip(own["label"], own["colour"], strict=True)))
-        plots.differences(own, y="label", margin=metric.margin, colours=colours, ax=ax)
+        margin = own["margin"].iloc[0]
+        plots.differences(own, y="label", margin=margin, colours=colours, ax=ax)
         ax.set_xlim(plots.limits([0, *own["difference"], *own["low"], *own["high"]], []))
-        grey = f"; grey: the margin of {metric.margin:g}" if metric.margin else ""
-        ax.set_xlabel(f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{grey}")
+        ax.set_xlabel(_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
+    what = described(study.outcome, study.runs)
+    entitle(figure, table["dataset"], _minus(study, what, bool(table["low"].notna().any())))
+    return figure, shown.drop(columns=["colour", "arm", "partner"])
+
+
+def _axis_of_differences(metric: Metric, grey: str) -> str:
+    return f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{f'; grey: {grey}' if grey else ''}"
+
+
+def _minus(study: Study, what: str, intervals: bool) -> str:
     reference = MODEL_LABELS.get(study.reference, study.reference)
-    intervals = f", 95% {interval_name(list(table['n']))}" if table["low"].notna().any() else ""
-    entitle(figure, table["dataset"], f"{metric.label} minus that of '{reference}', paired by seed{intervals}")
-    return figure, shown.drop(columns="colour")
+    return f"{what} minus that of '{reference}', paired by seed{', 95% t-interval' * intervals}"
+
+
+def _differences_by_epoch(study: Study, table: pd.DataFrame, epochs: pd.DataFrame) -> Drawn:
+    """Return the paired differences from the reference against the epoch, a panel an arm and data set."""
+    metric, partners = study.outcome.metric, table.set_index("arm")["partner"]
+    theirs = epochs[["arm", "seed", "epoch", metric.column]].rename(columns={"arm": "partner", metric.column: "theirs"})
+    paired = epochs.assign(partner=epochs["arm"].map(partners)).merge(theirs, on=["partner", "seed", "epoch"])
+    paired[metric.column] -= paired["theirs"]
+    data, colours = labelled(study, paired, distinct=False)
+    summary = summarise(data, by=["dataset.name", "label", "epoch"], value=metric.column)
+    several, grey = table["dataset"].nunique() > 1, "within the margin" if table["margin"].any() else ""
+    lines = [line for _, line in summary.groupby(["dataset.name", "label"], sort=False)]
+    across = min(len(lines), 4)
+    figure, axes = grid(len(lines), across, (max(6.4, 2.2 * across), max(3.6, 1.2 + 1.7 * -(-len(lines) // across))))
+    for ax, line in zip(axes, lines, strict=True):
+        dataset, label = line["dataset.name"].iloc[0], line["label"].iloc[0]
+        plots.learning_curves(line, x="epoch", y="mean", hue="label", colours={label: colours[label]}, ax=ax)
+        ax.get_legend().remove()  # type: ignore[union-attr]
+        plots.zero(ax.axhline, ax.axhspan, table.loc[table["dataset"] == dataset, "margin"].iloc[0])
+        alike = summary[summary["dataset.name"] == dataset]
+        shown = plots.limits([0, *alike["mean"]], [*alike["low"], *alike["high"]])
+        ax.set_ylim(shown)
+        plots.say_cut(ax, [*line["low"], *line["high"]], shown)
+        ax.set_title(f"{name(dataset)}, {label}" if several else label, fontsize="small")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure.supxlabel("epoch", fontsize="medium")
+    figure.supylabel(_axis_of_differences(metric, grey), fontsize="medium")
+    entitle(figure, table["dataset"], _minus(study, metric.label, bool(summary["low"].notna().any())))
+    return figure, summary
 
 
 def image(figure: Figure, kind: str, runs: list[str]) -> bytes:

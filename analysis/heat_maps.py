@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import plots
 from analysis.arms import MODEL_LABELS
 from analysis.metrics import Metric
-from analysis.panels import after, labelled, name, title
+from analysis.panels import described, grid, labelled, name, title
 from analysis.study import Study
 
 LEAST = 3.0
@@ -19,11 +19,11 @@ LEAST = 3.0
 
 
 def heat_maps(study: Study, done: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Return the metric after the last epoch over two swept numbers, a panel an arm and data set, and what is drawn.
+    """Return the outcome over two swept numbers, a panel an arm and data set, and what is drawn.
 
     All panels share one scale of colours: how far a cell is from the reference, in units of the spread.
     """
-    metric, (x, y) = study.metric, study.axes
+    metric, (x, y) = study.outcome.metric, study.axes
     data, _ = labelled(study, done, axes=[x, y], counted=False)
     by = ["dataset.name", "model.name", "label", x, y]
     summary = metric.summary(data, by)
@@ -41,7 +41,7 @@ def heat_maps(study: Study, done: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     words = [f"{name(key) + ': ' if len(sets) > 1 else ''}reference: {whose}; unit: {what}"
              for key, (_, what) in units.items()]  # fmt: skip
     figure.supxlabel("\n".join(words), fontsize="small")
-    title(figure, data, f"{after(metric.label, done)} over {x} and {y}", by=["label", x, y], intervals=False)
+    title(figure, data, f"{described(study.outcome, done)} over {x} and {y}", by=["label", x, y], intervals=False)
     return figure, summary.drop(columns="text")
 
 
@@ -54,21 +54,18 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
     down = -(-len(groups) // across)
     panel = max(2.2, 0.8 + 0.6 * shown[x].nunique())
     width, height = 2 + across * panel, 1.2 + down * (0.9 + 0.4 * shown[y].nunique())
-    figure = Figure(figsize=(max(6.4, width), max(3.2, height)), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    figure, axes = grid(len(groups), across, (max(6.4, width), max(3.2, height)))
     most = max(LEAST, float(shown["spread"].abs().max()))
-    for ax, (dataset, label, cells) in zip(axes, groups, strict=False):
+    for ax, (dataset, label, cells) in zip(axes, groups, strict=True):
         rows, columns = ({key: sorted(shown[key].dropna().unique())} for key in (y, x))
         for of in (rows, columns):
             (key,) = of
             if cells[key].isna().all():  # the arm does not have this key: one row, or one column
                 cells[key], of[key] = 0.0, [0.0]
-                ax.tick_params(**{f"label{'left' if key == y else 'bottom'}": False})
+                (ax.yaxis if key == y else ax.xaxis).set_tick_params(labelleft=False, labelbottom=False)
         plots.heat_map(cells, rows=rows, columns=columns, value="text", shade="spread", most=most, ax=ax)
         said = f"{name(dataset)}, {label}" if several else label
         ax.set_title(textwrap.fill(said, int(10 * panel)), fontsize="medium")
-    for ax in axes[len(groups) :]:
-        ax.remove()
     return figure, most
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import plots
+from analysis.metrics import Outcome
 from analysis.stats import FEWEST
 from analysis.study import Study
 
@@ -66,6 +67,15 @@ def one_below_another(counts: Mapping[str, int]) -> tuple[Figure, dict[str, Axes
     return figure, axes
 
 
+def grid(count: int, across: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Return a figure of this size in inches with `count` panels, so many side by side."""
+    figure = Figure(figsize=size, layout="constrained")
+    axes = list(figure.subplots(-(-count // across), across, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
+
+
 def name(dataset: str) -> str:
     """Return a data set's name in titles."""
     return DATASETS.get(dataset, dataset)
@@ -109,9 +119,9 @@ def entitle(figure: Figure, datasets: pd.Series, what: str) -> None:
     figure.suptitle(textwrap.fill(text, int(12 * figure.get_figwidth())), fontsize="medium")
 
 
-def after(metric: str, rows: pd.DataFrame) -> str:
-    """Return what a metric of finished runs is called: "test accuracy after 6 epochs"."""
+def described(outcome: Outcome, rows: pd.DataFrame) -> str:
+    """Return what an outcome of finished runs is called: "test accuracy after 6 epochs"."""
     epochs = rows["train.epochs"].unique()
-    if len(epochs) > 1:
-        return f"{metric} after the last epoch"
-    return f"{metric} after {epochs[0]} epoch{'' if epochs[0] == 1 else 's'}"
+    if outcome.first != -1 or len(epochs) > 1:
+        return outcome.label
+    return f"{outcome.metric.label} after {epochs[0]} epoch{'' if epochs[0] == 1 else 's'}"

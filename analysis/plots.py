@@ -4,7 +4,8 @@ Arms that are equal are seen all the same: the later ones are thinner, dashed ot
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -162,13 +163,24 @@ def differences(
     `table` is as `analysis.stats.compare` returns it, with the label in column `y`; the margin is half the band.
     """
     ax = ax or Figure().subplots()
-    if margin:
-        ax.axvspan(-margin, margin, color="0.9", zorder=0)
-    ax.axvline(0, color="0.4", linewidth=1, zorder=1)
+    zero(ax.axvline, ax.axvspan, margin)
     _intervals(table, y=y, estimate="difference", colours=colours, ax=ax)
     for place, verdict in enumerate(table["verdict"]):
-        ax.annotate(f" {verdict}", (1, place), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
+        ax.annotate(
+            textwrap.fill(verdict, 18),
+            (1.01, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            annotation_clip=False,
+        )
     return ax
+
+
+def zero(line: Callable[..., object], span: Callable[..., object], margin: float | None) -> None:
+    """Mark no difference with this `line` of the axes, and what is within the margin with this `span`."""
+    if margin:
+        span(-margin, margin, color="0.9", zorder=0)
+    line(0, color="0.4", linewidth=1, zorder=1)
 
 
 def _intervals(table: pd.DataFrame, *, y: str, estimate: str, colours: Mapping[str, Colour], ax: Axes) -> None:

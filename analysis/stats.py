@@ -1,15 +1,19 @@
 """Estimates, intervals and tests. Apart from drawing: plots and tables take what these functions return.
 
 A comparison is paired: arms of one seed share initial parameters and the order of the data, so the difference of the
-two is one observation, and seeds are independent. The words of its verdict follow from the numbers, in this order:
+two is one observation, and seeds are independent. Arms that are compared side by side are a family: in at most 5% of
+all families any arm without a difference is said to have one, and in no more any arm beyond the margin to be within
+(`step_down`). Nothing is claimed that the interval shown does not show:
 
-- `equivalent`: both one-sided tests of the equivalence test (TOST, Holm over the arms) reject, at `LEVEL`, that
-  the difference is as large as the margin (it goes with a 90% interval, so a 95% interval may reach a little beyond);
-- `better`, `worse` (`higher`, `lower`, where nobody says which is better): the sign-flip test (Holm over the arms)
-  rejects, at `LEVEL`, that there is no difference;
-- `undecided`: neither.
+- `better`, `worse` (`higher`, `lower`, where nobody says which is better): the interval leaves out 0, and the family's
+  test of no difference rejects;
+- `equivalent`: the interval lies within the margin, and the family's test of equivalence rejects;
+- `better, but by less than the margin` (or `worse`, ...): both;
+- `undecided`: neither, and `cannot decide with n < 6` where no data could: the sign-flip test's least p-value is
+  2 ** (1 - n).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -22,41 +26,49 @@ CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
 FEWEST = 3
 """Observations from which on an interval is shown."""
+DECIDABLE = 2 + math.floor(-math.log2(LEVEL))
+"""Pairs from which on the sign-flip test can reject at `LEVEL`."""
 POWER = 0.8
-BOOTSTRAP_FROM = 10
-"""Pairs from which on a bootstrap interval covers about as often as it says (`tests/test_stats.py`)."""
-MARGIN = 0.1
-"""Percentage points of accuracy: the smallest difference worth having."""
+EXACT = 13
+"""Seeds up to which all patterns of signs are gone through; of more, 10,000 of them are drawn."""
 VERDICTS = {1: ("better", "worse"), -1: ("worse", "better"), 0: ("higher", "lower")}
 """Direction in which a metric is better -> the verdicts of a positive and of a negative difference."""
 
 Values = npt.NDArray[np.float64]
 
 
-def summarise(data: pd.DataFrame, *, by: Sequence[str], value: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Return one row a group: the columns `by`, `mean` of `value`, its t-interval `low`, `high`, `n`.
+def summarise(data: pd.DataFrame, *, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Return one row a group: the columns `by`, `mean` of `value`, its 95% t-interval `low`, `high`, `n`.
 
     `data` has one row an observation; those of a group are taken as independent (seeds). The interval is NaN where
     n < `FEWEST`.
     """
     table = data.groupby(list(by), dropna=False, sort=False)[value].agg(mean="mean", sem="sem", n="count").reset_index()
-    half = table["sem"] * stats.t.ppf((1 + confidence) / 2, (table["n"] - 1).where(table["n"] >= FEWEST))
+    half = _half_width(table["sem"], table["n"])
     return table.assign(low=table["mean"] - half, high=table["mean"] + half)[[*by, "mean", "low", "high", "n"]]
 
 
+def _half_width(sem: pd.Series, n: pd.Series) -> pd.Series:
+    """Return half the width of Student's interval of means with these standard errors."""
+    half: pd.Series = sem * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n >= FEWEST))
+    return half
+
+
 def compare(
-    data: pd.DataFrame, *, arm: str, reference: str | Mapping[str, str], value: str, margin: float | None = MARGIN,
+    data: pd.DataFrame, *, arm: str, reference: str | Mapping[str, str], value: str, margin: float | None = None,
     direction: int = 1,
 ) -> pd.DataFrame:  # fmt: skip
     """Compare arms with a reference, or each with its own (arm -> reference), on the seeds that both have.
 
-    `data` has one row an arm (a value of column `arm`) and `seed`. `direction`: 1 where more of `value` is better, -1
-    where less is, 0 where nobody says. The margin is in units of `value`; None: no equivalence is tested. The result
-    has one row an arm that is compared, in the order of the data: `arm`; `n`, seeds in common; `difference`, mean of
-    arm minus reference, with its interval `low`, `high`; `p` (sign-flip) and `p_equivalent` (TOST), both after Holm;
-    `improvement`, the share of seeds in which the arm is better (or has more), ties counted half; `seeds`, how many
-    more it takes to detect a difference of the margin among so many arms (`seeds_needed`); `verdict`. NaN where n is
-    too small.
+    `data` has one row an arm (a value of column `arm`) and `seed`; its arms are one family. `direction`: 1 where more
+    of `value` is better, -1 where less is, 0 where nobody says. The margin is in units of `value`; None: no equivalence
+    is tested. The result has one row an arm that is compared, in the order of the data: `arm`; `n`, seeds in common;
+    `difference`, mean of arm minus reference, with its t-interval `low`, `high`; `verdict`; `p` of no difference, the
+    family's; `p_equivalent`, the family's too, twice the greater one of the two one-sided tests', so that as with `p`
+    it is the 95% interval that goes with 0.05; `improvement`, the share of seeds in which the arm is better (or has
+    more), ties counted half; `seeds`, where it is not decided: how many more it takes to detect a difference of the
+    margin (`seeds_needed`), of the standard deviation that is pooled over the arms, and `seeds_high`, of its upper 95%
+    bound. NaN where n is too small.
 
     Raises:
         ValueError: a reference has no row, or an arm has a seed twice.
@@ -66,88 +78,93 @@ def compare(
         reference = {name: reference for name in data[arm].unique() if name != reference}
     if lacking := set(reference.values()) - set(table):
         raise ValueError(f"{', '.join(sorted(lacking))} has no runs")
-    others = [name for name in data[arm].unique() if name in reference]
-    paired = [(table[name] - table[reference[name]]).dropna().to_numpy(dtype=float) for name in others]
-    tests = sum(len(differences) > 1 for differences in paired)
-    result = pd.DataFrame([_estimates(differences, margin, tests, direction or 1) for differences in paired])
-    result.insert(0, arm, others)
-    for p in ("p", "p_equivalent"):
-        result[p] = holm(result[p].to_numpy(dtype=float))
-    equivalent, different, more = result["p_equivalent"] < LEVEL, result["p"] < LEVEL, result["difference"] > 0
-    words = ["equivalent", *VERDICTS[direction]]
-    return result.assign(verdict=np.select([equivalent, different & more, different], words, "undecided"))
+    paired = pd.DataFrame({name: table[name] - table[reference[name]] for name in data[arm].unique()
+                           if name in reference}).astype(float)  # fmt: skip
+    n, mean, half = paired.count(), paired.mean(), _half_width(paired.sem(), paired.count())
+    better = ((direction or 1) * paired > 0) + 0.5 * (paired == 0)
+    result = pd.DataFrame({"n": n, "difference": mean, "low": mean - half, "high": mean + half})
+    result = result.assign(**_p_values(paired.loc[:, n >= DECIDABLE].dropna(how="all"), margin),
+                           improvement=better.where(paired.notna()).mean())  # fmt: skip
+    result["verdict"] = _verdicts(result, margin, direction)
+    return result.join(_more_seeds(paired, result["verdict"], margin)).rename_axis(arm).reset_index()
 
 
-def _estimates(differences: Values, margin: float | None, tests: int, sign: int) -> dict[str, float]:
-    n, (low, high) = len(differences), interval(differences)
-    level = LEVEL / tests if tests else LEVEL  # Holm's first step
-    return {
-        "n": n,
-        "difference": differences.mean() if n else math.nan,
-        "low": low,
-        "high": high,
-        "p": sign_flip(differences),
-        "p_equivalent": equivalence(differences, margin) if margin else math.nan,
-        "improvement": ((sign * differences > 0) + 0.5 * (differences == 0)).mean() if n else math.nan,
-        "seeds": max(0, seeds_needed(differences.std(ddof=1), margin, level) - n) if margin and n > 1 else math.nan,
-    }
+def _p_values(paired: pd.DataFrame, margin: float | None) -> dict[str, pd.Series]:
+    """Return a family's p-values of no difference and of equivalence, by arm."""
+    differences, arms = paired.to_numpy(), paired.columns
+    sides = np.full((2, len(arms)), math.nan)
+    if margin:
+        both = np.hstack([margin - differences, margin + differences])
+        sides = step_down(both, two_sided=False).reshape(2, -1)
+    equivalent = np.minimum(2 * sides.max(axis=0), 1)
+    return {"p": pd.Series(step_down(differences, two_sided=True), arms), "p_equivalent": pd.Series(equivalent, arms)}
 
 
-def interval(differences: Values) -> tuple[float, float]:
-    """Return the 95% interval of the mean: BCa bootstrap, or Student's t below `BOOTSTRAP_FROM` differences.
+def _verdicts(result: pd.DataFrame, margin: float | None, direction: int) -> npt.NDArray[np.object_]:
+    """Return the words for estimates and p-values, as the module's docstring has them."""
+    different = (result["p"] < LEVEL) & ((result["low"] > 0) | (result["high"] < 0))
+    within = result[["low", "high"]].abs().max(axis="columns") < (margin or 0)
+    equivalent = within & (result["p_equivalent"] < LEVEL)
+    word = np.where(result["difference"] > 0, *VERDICTS[direction]).astype(object)
+    undecided = np.where(result["n"] < DECIDABLE, f"cannot decide with n < {DECIDABLE}", "undecided")
+    cases = [different & equivalent, different, equivalent]
+    return np.select(cases, [word + ", but by less than the margin", word, "equivalent"], undecided.astype(object))
 
-    NaN where n < `FEWEST`, a point where all are equal.
+
+def _more_seeds(paired: pd.DataFrame, verdict: pd.Series, margin: float | None) -> pd.DataFrame:
+    """Return `seeds` and `seeds_high` of the arms that are not decided.
+
+    The level is what the arms that do not differ leave for each. The bound of the standard deviation counts the arms,
+    which share their reference, as one.
     """
-    n = len(differences)
-    if n < FEWEST:
-        return math.nan, math.nan
-    if _all_equal(differences):
-        low = high = differences[0]
-    elif n < BOOTSTRAP_FROM:
-        low, high = stats.t.interval(CONFIDENCE, n - 1, loc=differences.mean(), scale=stats.sem(differences))
-    else:
-        chance = np.random.default_rng(0)
-        low, high = stats.bootstrap((differences,), np.mean, method="BCa", random_state=chance).confidence_interval
-    return float(low), float(high)
+    n, answers = paired.count(), pd.DataFrame(math.nan, paired.columns, ["seeds", "seeds_high"])
+    undecided = ~verdict.str.contains("better|worse|higher|lower|equivalent")
+    if margin and n.max() > 1:
+        pooled = math.sqrt((paired.var() * (n - 1)).sum() / (n - 1).clip(lower=0).sum())
+        upper = pooled * math.sqrt((n.max() - 1) / stats.chi2.ppf(LEVEL, n.max() - 1))
+        level = LEVEL / max(1, (undecided | (verdict == "equivalent")).sum())
+        for column, deviation in zip(answers, (pooled, upper), strict=True):
+            needed = seeds_needed(deviation, margin, level)
+            answers.loc[undecided, column] = (needed - n[undecided]).clip(lower=1)
+    return answers
 
 
-def _all_equal(differences: Values) -> bool:
-    """Tell whether they are equal but for rounding: nothing is to be learnt from that about their spread."""
-    return bool(np.ptp(differences) <= 1e-9 * np.abs(differences).max())
+def step_down(observations: Values, *, two_sided: bool) -> Values:
+    """Return a family's p-values of means of 0 (or, one-sided, of 0 or less): step-down max-T of joint sign flips.
 
-
-def interval_name(n: Sequence[int]) -> str:
-    """Return what `interval` returns for these numbers of differences, in words."""
-    if min(n) >= BOOTSTRAP_FROM:
-        return "BCa interval"
-    return "t-interval" if max(n) < BOOTSTRAP_FROM else f"interval (BCa; t below {BOOTSTRAP_FROM} pairs)"
-
-
-def sign_flip(differences: Values) -> float:
-    """Return the two-sided p-value of the sign-flip permutation test of no difference; exact up to n = 13."""
-    if len(differences) < 2:
-        return math.nan
-    chance = np.random.default_rng(0)
-    result = stats.permutation_test((differences,), np.mean, permutation_type="samples", random_state=chance)
-    return float(result.pvalue)
-
-
-def equivalence(differences: Values, margin: float = MARGIN) -> float:
-    """Return the p-value of the two one-sided t-tests (TOST; Schuirmann 1987) that |difference| >= margin."""
-    if len(differences) < 2:
-        return math.nan
-    if _all_equal(differences):
-        return 0.0 if abs(differences[0]) < margin else 1.0
-    tests = ((margin, "less"), (-margin, "greater"))
-    return float(max(stats.ttest_1samp(differences, bound, alternative=side).pvalue for bound, side in tests))
-
-
-def holm(p: Values) -> Values:
-    """Return p-values adjusted for their number (Holm 1979); NaN stays and does not count."""
-    adjusted, order = np.empty(len(p)), np.argsort(p)  # NaN comes last, and stays what it is
-    factors = np.count_nonzero(~np.isnan(p)) - np.arange(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    The observations are (seeds, hypotheses), NaN where a hypothesis lacks the seed. The signs of a seed are flipped
+    together, which keeps the dependence of hypotheses, such as that of arms on the reference that they share (Westfall
+    & Young 1993). The statistic is Student's t on the scale of its own p-value, so that hypotheses with few seeds and
+    with many count alike. Any true hypothesis is rejected with at most the stated probability, whichever others are
+    false, where the observations about a mean of 0 are as likely with one sign as with the other.
+    """
+    chance = _chances(observations, two_sided)
+    order = np.argsort(chance[0], kind="stable")
+    least = np.minimum.accumulate(chance[:, order[::-1]], axis=1)[:, ::-1]  # among a hypothesis and those after it
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate((least <= chance[0, order]).mean(axis=0))
     return adjusted
+
+
+def _chances(observations: Values, two_sided: bool) -> Values:
+    """Return the t-test's p-value of each hypothesis (columns), of the signs as they are (first row) and flipped."""
+    there = ~np.isnan(observations)
+    n, own = there.sum(axis=0), np.where(there, observations, 0)
+    sums = _signs(len(own)) @ own
+    longest = np.sqrt(n * (own**2).sum(axis=0))  # the sum, were all observations equal
+    share = np.divide(sums, longest, out=np.zeros_like(sums), where=longest > 0).round(12)  # so that ties are ties
+    with np.errstate(divide="ignore"):
+        t = share * np.sqrt((n - 1) / (1 - share**2))
+    chance: Values = stats.t.sf(np.abs(t) if two_sided else t, n - 1)
+    return chance
+
+
+def _signs(seeds: int) -> Values:
+    """Return patterns of signs, one a row, the first all positive: all of them up to `EXACT` seeds, else 10,000."""
+    if seeds <= EXACT:
+        return np.array(list(itertools.product((1.0, -1.0), repeat=seeds)))
+    drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(9_999, seeds))
+    return np.vstack([np.ones(seeds), drawn])
 
 
 def seeds_needed(deviation: float, margin: float, level: float) -> int:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.experiments import Experiment
 from analysis.load import Runs, count_runs, refuse_mixture, report_doubts, report_stale
-from analysis.metrics import Metric, find_metric
+from analysis.metrics import Outcome
 from analysis.pictures import choose_axes
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
@@ -25,15 +25,18 @@ class Study:
     experiment: Experiment
     outputs: Path
     runs: pd.DataFrame
-    """Finished and running, one an arm and seed, in the order of arms and seeds."""
+    """Finished and running, one an arm and seed, in the order of arms and seeds; of the finished ones the metric's
+    column holds the outcome."""
     epochs: pd.DataFrame
     """In the order of arms."""
-    metric: Metric
+    outcome: Outcome
     axes: list[str]
     """The keys that are axes of the picture, as `analysis.pictures.choose_axes` returns them."""
     differences: pd.DataFrame | None
     """From the reference, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
     reference: str
+    margin: float | None
+    """That was asked for. None: the experiment's, or the data set's."""
     files: list[Path]
     """Where figures go: each a path to which what a figure shows is added."""
 
@@ -42,13 +45,14 @@ class Study:
 class Options:
     """How a study is looked at."""
 
-    metric: str = "accuracy"
+    outcome: str | None = None
+    """None: the experiment's primary one."""
     x: str | None = None
     y: str | None = None
     reference: str | None = None
     """A model; None for the baseline where there is one to compare with."""
     margin: float | None = None
-    """None: the metric's own."""
+    """None: the experiment's, or the data set's."""
     mixed: bool = False
     """Also where runs are of different code or versions."""
 
@@ -73,20 +77,22 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     report_stale(runs, experiment.name)
     report_doubts(runs, experiment.name)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
-    metric = find_metric(options.metric, runs, loaded.own).with_margin(options.margin)
-    done = runs[(runs["status"] == "done") & runs[metric.column].notna()]
-    shown = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
+    outcome = experiment.outcome(options.outcome)
     epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
-    tag = [metric.column] * (metric.column != "accuracy") + [key for key in (options.x, options.y) if key]
+    runs = outcome.put(runs, epochs, loaded.own)
+    done = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()]
+    shown = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
+    tag = [outcome.short] * outcome.exploratory + [key for key in (options.x, options.y) if key]
     return Study(
         experiment,
         loaded.outputs,
         runs,
         epochs,
-        metric,
+        outcome,
         choose_axes(shown, experiment.axes, x=options.x, y=options.y),
-        _differences(runs, experiment, options.reference, metric),
+        _differences(runs, experiment, outcome, options),
         options.reference or "baseline",
+        options.margin,
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
     )
 
@@ -151,15 +157,14 @@ def _by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
-def _differences(
-    runs: pd.DataFrame, experiment: Experiment, reference: str | None, metric: Metric
-) -> pd.DataFrame | None:
+def _differences(runs: pd.DataFrame, experiment: Experiment, outcome: Outcome, options: Options) -> pd.DataFrame | None:
     """Return the comparison with the reference; with the baseline, where each arm has one, and several seeds."""
-    if reference:
-        return difference_table(runs, experiment, reference, metric)
+    margins = experiment.margins_of(outcome, options.margin)
+    if options.reference:
+        return difference_table(runs, experiment, options.reference, outcome, margins)
     if has_seeds(runs[runs["status"] == "done"]):
         with suppress(UserError):
-            table = difference_table(runs, experiment, "baseline", metric)
+            table = difference_table(runs, experiment, "baseline", outcome, margins)
             return table if len(table) else None
     return None
 

@@ -13,11 +13,12 @@ import pandas as pd
 
 from analysis.experiments import Experiment, arms_of, drawn_names, load_drawn, published
 from analysis.load import Runs
-from analysis.metrics import ACCURACY
+from analysis.metrics import read_outcome
 from analysis.study import Options, Study, gather_drawn
 from analysis.tables import final_table, to_csv, to_markdown
+from weightnet.config import AnalysisConfig
 from weightnet.errors import UserError
-from weightnet.plain import read_json, read_text
+from weightnet.plain import fits, read_json, read_text
 from weightnet.runs.folder import write_whole
 
 
@@ -31,6 +32,9 @@ class Sweep:
     axes: list[list[str]]
     runs: list[str]
     """Their ids, in the order of its plan."""
+    analysis: AnalysisConfig
+    margins: dict[str, float | None]
+    """Of its data sets."""
 
 
 def last_sweep(outputs: Path) -> Sweep | None:
@@ -59,9 +63,20 @@ def read_sweep(folder: Path) -> Sweep:
         raise ValueError(f"plan.csv has {len(runs)} of {asked['runs']} runs")
     command.encode()  # ValueError: it is no text
     shlex.split(command)  # ValueError: it has half a quotation
+    primary, margin, margins = asked.get("primary", "accuracy"), asked.get("margin"), asked.get("margins", {})
+    if not (fits(primary, str) and fits(margin, float | None) and fits(margins, dict[str, float | None])):
+        raise ValueError("sweep.json does not say primary, margin and margins as a sweep does")
     if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run in runs):
         raise ValueError("plan.csv does not name runs")
-    return Sweep(folder, command, overrides, axes, list(dict.fromkeys(runs)))
+    return Sweep(
+        folder,
+        command,
+        overrides,
+        axes,
+        list(dict.fromkeys(runs)),
+        AnalysisConfig(primary=primary, margin=margin),
+        margins,
+    )
 
 
 def _words(value: Any) -> TypeGuard[list[str]]:
@@ -102,6 +117,9 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
         runs=sweep.runs,
         command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
         selection=[word for word in words if "=" in word and not word.startswith("-")],
+        primary=read_outcome(sweep.analysis.primary, "analysis.primary"),
+        margin=sweep.analysis.margin,
+        margins=sweep.margins,
         files=[*files, sweep.folder.absolute() / "figure"],
     )
 
@@ -120,8 +138,8 @@ def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) ->
 
     for study in studies:
         draw(study, data=data)
-    metric = studies[0].metric
-    table = final_table(pd.concat([study.runs for study in studies]).drop_duplicates("run"), metric)
-    stem = f"table{'' if metric.column == ACCURACY.column else f'-{metric.column}'}"
-    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, metric).encode())
-    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, metric)}\n".encode())
+    outcome = studies[0].outcome
+    table = final_table(pd.concat([study.runs for study in studies]).drop_duplicates("run"), outcome)
+    stem = f"table{f'-{outcome.short}' * outcome.exploratory}"
+    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, outcome).encode())
+    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, outcome)}\n".encode())

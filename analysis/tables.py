@@ -1,10 +1,12 @@
 """What the arms reached: mean, 95% interval, n; and paired differences."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from analysis.arms import partners
 from analysis.experiments import Experiment
-from analysis.metrics import ACCURACY, Metric
+from analysis.metrics import DEFAULT, Outcome
 from analysis.stats import compare
 from weightnet.errors import UserError
 
@@ -24,10 +26,11 @@ OPTIONAL = [
 CONFOUNDS = ["dims.hidden", "train.epochs", *(key for key in OPTIONAL if key.split(".")[0] not in ("model", "eval"))]
 """Config keys that are no part of what an arm feeds back: a comparison of arms that differ in them says so."""
 
+_KEYS = ["arm", "partner"]  # of a comparison: the arms' keys, which are not printed
 _COMPARED = {
     "difference": "difference", "low": "95% low", "high": "95% high", "n": "n (pairs)", "verdict": "verdict",
-    "p": "p", "p_equivalent": "p (TOST)", "improvement": "better in", "seeds": "more seeds",
-    "confounds": "also differs in",
+    "p": "p", "margin": "margin", "p_equivalent": "p (equivalence)", "improvement": "better in", "seeds": "more seeds",
+    "seeds_high": "at most", "confounds": "also differs in",
 }  # fmt: skip
 """Columns of a comparison -> their headings."""
 
@@ -37,38 +40,43 @@ _DOSE = {"dose": "1 + |me|^2", "filler_share": "filler"}
 NUMBERS = {"mean": "mean", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
 """Columns of a metric's summary -> their headings."""
 
-_FORMATS = {**dict.fromkeys(("p", "p_equivalent"), "{:.3f}"), "improvement": "{:.0%}", "seeds": "{:.0f}",
-            "dose": "{:.4g}", "filler_share": "{:.1%}"}  # fmt: skip
+_FORMATS = {
+    **dict.fromkeys(("p", "p_equivalent"), "{:.3f}"), **dict.fromkeys(("seeds", "seeds_high"), "{:.0f}"),
+    "margin": "{:g}", "improvement": "{:.0%}", "dose": "{:.4g}", "filler_share": "{:.1%}",
+}  # fmt: skip
 
 
-def final_table(runs: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
-    """Return one row an arm, with the mean of the metric after the last epoch, its 95% t-interval and n.
+def final_table(runs: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:
+    """Return one row an arm, with the mean of the outcome, its 95% t-interval and n.
 
-    Of the runs (`analysis.load.Runs.runs`), those that are not done are left out. Runs on another device or number of
-    threads are an arm of their own.
+    Of the runs (as `analysis.study.Study.runs`), those that are not done are left out. Runs on another device or number
+    of threads are an arm of their own.
     """
     done, arm = runs[runs["status"] == "done"], ["arm", "device", "threads"]
     if done.empty:
         return pd.DataFrame(columns=[*SHOWN, *NUMBERS])
     keys = [*SHOWN, *(key for key in (*OPTIONAL, *_parameters(done), *_DOSE) if _varies(done, key))]
-    table = metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)[[*keys, *NUMBERS]]
+    table = outcome.metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)[[*keys, *NUMBERS]]
     return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
 
 
-def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str, metric: Metric) -> pd.DataFrame:
-    """Return one row an arm: the metric after the last epoch minus the reference's, paired by seed, and a verdict.
+def difference_table(
+    runs: pd.DataFrame, experiment: Experiment, reference: str, outcome: Outcome, margins: Mapping[str, float | None]
+) -> pd.DataFrame:
+    """Return one row an arm: the outcome minus the reference's, paired by seed, and a verdict.
 
     The runs are the experiment's, in the order of its arms; each is compared with the arm of the model `reference`
-    that has the same data set and values of the keys that were swept. The last column names what both differ in
-    besides the feedback (`CONFOUNDS`).
+    that has the same data set and values of the keys that were swept (`arm` and `partner` are
+    their keys). `margins` are those of the data sets. The arms of a data set are a family. The last column names what
+    both differ in besides the feedback (`CONFOUNDS`).
 
     Raises:
         UserError: there is no such arm, or more than one.
     """
-    done = runs[(runs["status"] == "done") & runs[metric.column].notna()]
+    done, metric = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()], outcome.metric
     arms = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
     names, found = experiment.labels(), partners(arms, experiment.swept, reference)
-    columns, parts = ["dataset", "label", "reference", *_COMPARED], []
+    columns, parts = ["dataset", *_KEYS, "label", "reference", *_COMPARED], []
     for dataset, group in done.groupby("dataset.name", sort=False):
         own = [key for key, arm in arms.items() if arm.dataset == dataset and arm.model == reference]
         many = max((len(found[key]) for key in set(group["arm"]) - set(own)), default=len(own))
@@ -79,11 +87,13 @@ def difference_table(runs: pd.DataFrame, experiment: Experiment, reference: str,
         pairs = {key: found[key][0] for key in group["arm"].unique() if found.get(key)}
         if not pairs:  # nothing to compare it with, yet
             continue
-        compared = compare(group, arm="arm", reference=pairs, value=metric.column, margin=metric.margin,
+        margin = margins.get(str(dataset))
+        compared = compare(group, arm="arm", reference=pairs, value=metric.column, margin=margin,
                            direction=metric.direction)  # fmt: skip
+        partner = compared["arm"].map(pairs)
         parts.append(compared.assign(
-            dataset=dataset, label=compared["arm"].map(names), reference=compared["arm"].map(pairs).map(names),
-            confounds=[_confounds(group, key, pairs[key]) for key in compared["arm"]],
+            dataset=dataset, partner=partner, label=compared["arm"].map(names), reference=partner.map(names),
+            margin=margin, confounds=[_confounds(group, key, pairs[key]) for key in compared["arm"]],
         ))  # fmt: skip
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -104,50 +114,53 @@ def _varies(runs: pd.DataFrame, key: str) -> bool:
     return bool(groups[key].nunique(dropna=False).max() > 1)
 
 
-def printable(table: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
+def printable(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:
     """Return the table as text under its headings, nothing where there is no value.
 
     A column of confounds that has none is left out, and so is what a comparison without a margin does not have.
     """
-    if "difference" in table:
+    metric, compared = outcome.metric, "difference" in table
+    if compared:
         unused = [] if table["confounds"].any() else ["confounds"]
-        table = table.drop(columns=unused if metric.margin else [*unused, "p_equivalent", "seeds"])
+        unused += [] if table["margin"].any() else ["margin", "p_equivalent", "seeds", "seeds_high"]
+        table = table.drop(columns=unused)
     text = table.astype(object)
-    for key in table.columns.intersection(
-        ["mean", "low", "high"] if "mean" in table else ["difference", "low", "high"]
-    ):
-        text[key] = table[key].map(metric.text if "mean" in table else metric.difference, na_action="ignore")
+    for key in table.columns.intersection(["mean", "difference", "low", "high"]):
+        text[key] = table[key].map(metric.difference if compared else metric.text, na_action="ignore")
     for key, form in _FORMATS.items():
         if key in table:
             text[key] = table[key].astype(float).map(form.format, na_action="ignore")
-    return headed(text.where(table.notna(), "").astype(str), metric)
+    return headed(text.where(table.notna(), "").astype(str), outcome)
 
 
-def headed(table: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
+def headed(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:
     """Return the table with headings instead of the names of its columns."""
     keys = {key: key.rpartition(".")[2] for key in (*OPTIONAL, *_parameters(table))}
-    numbers = {**NUMBERS, "mean": metric.heading}
+    numbers = {**NUMBERS, "mean": outcome.heading}
     if "difference" in table:
-        numbers = {**_COMPARED, "difference": f"difference,{metric.unit}".rstrip(",")}
-        numbers["improvement"] = "better in" if metric.direction else "higher in"
-    return table.rename(columns=keys | SHOWN | _DOSE | numbers)
+        numbers = {
+            **_COMPARED,
+            "difference": f"difference in {outcome.label}{outcome.mark},{outcome.metric.unit}".rstrip(","),
+        }
+        numbers["improvement"] = "better in" if outcome.metric.direction else "higher in"
+    return table.drop(columns=_KEYS, errors="ignore").rename(columns=keys | SHOWN | _DOSE | numbers)
 
 
-def to_text(table: pd.DataFrame, metric: Metric = ACCURACY) -> str:
+def to_text(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:
     """Return the table for a terminal."""
-    return printable(table, metric).to_string(index=False) if len(table) else "no finished runs"
+    return printable(table, outcome).to_string(index=False) if len(table) else "no finished runs"
 
 
-def to_markdown(table: pd.DataFrame, metric: Metric = ACCURACY) -> str:
+def to_markdown(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:
     """Return the table in Markdown."""
-    return printable(table, metric).to_markdown(index=False, disable_numparse=True)
+    return printable(table, outcome).to_markdown(index=False, disable_numparse=True)
 
 
-def to_latex(table: pd.DataFrame, metric: Metric = ACCURACY) -> str:
+def to_latex(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:
     """Return the table in LaTeX, with booktabs rules."""
-    return printable(table, metric).to_latex(index=False, escape=True)
+    return printable(table, outcome).to_latex(index=False, escape=True)
 
 
-def to_csv(table: pd.DataFrame, metric: Metric = ACCURACY) -> str:
+def to_csv(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:
     """Return the table as comma-separated values in full precision."""
-    return headed(table, metric).to_csv(index=False)
+    return headed(table, outcome).to_csv(index=False)

@@ -127,7 +127,7 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
         (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
         (["report", "--reference=pool"], "--reference=pool: name the experiment"),
         (["table", "fig1", "fig1", "--reference=pool"], "--reference=pool: name one experiment"),
-        (["figures", "fig1", "--metric=f1"], "--metric=f1: no run has it; there are accuracy, test_loss, train_loss"),
+        (["figures", "fig1", "--outcome=f1"], "outcome f1:last: no run has this metric; there are accuracy, test_loss"),
         (
             ["figures", "fig1", "--x=train.lr"],
             "--x=train.lr: must be a number that varies in these runs; there are dims.hidden",

@@ -65,3 +65,11 @@ def test_a_dry_run_draws_nothing(tmp_path: Path) -> None:
     DrawFigures().on_multirun_end(ended(folder, dry_run=True))
     DrawFigures().on_multirun_end(ended(tmp_path / "sweeps" / "nowhere"))  # a sweep that could not begin
     assert set(folder.iterdir()) == before
+
+
+def test_a_primary_outcome_that_is_none_is_a_mistake_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    DrawFigures().on_multirun_start(OmegaConf.create({"analysis": {"primary": "accuracy:mean:1-5"}}))
+    with pytest.raises(SystemExit) as stopped:
+        DrawFigures().on_multirun_start(OmegaConf.create({"analysis": {"primary": "mean:ten"}}))
+    assert stopped.value.code == 2
+    assert "analysis.primary=mean:ten: must be METRIC:last" in capsys.readouterr().err

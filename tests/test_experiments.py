@@ -22,6 +22,7 @@ def own(tmp_path: Path) -> str:
         "      _target_: analysis.callback.DrawFigures\n      names: [as_before]\n",
         "empty": "", "headless": "train:\n  epochs: 3\n", "yaml": "a: [1", "listed": f"{HEADER}- a\n",
         "unknown": f"{HEADER}train:\n  epoks: 3\n", "wrong": f"{HEADER}seed: many\n",
+        "chosen": f"{HEADER}analysis:\n  primary: train_loss:mean:1-5\n  margin: 0.01\n",
     }.items():  # fmt: skip
         (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
     (tmp_path / "experiment" / "binary.yaml").write_bytes(b"\xff\xfe\x00")
@@ -98,3 +99,25 @@ def test_fair_gives_small_subsets_more_epochs_and_holds_out_what_rates_are_chose
     assert len(arms) == 3 * 5 * 3 and {arm["train.validation"] for arm in arms} == {5000}
     pairs = {(arm.get("train.subset"), arm["train.epochs"]) for arm in arms}
     assert pairs == {(300, 60), (3000, 30), (None, 6)}
+
+
+def test_the_primary_outcome_is_the_experiments_and_part_of_no_run(own: str) -> None:
+    chosen, plain = load_experiment("chosen", config_dir=own), load_experiment("nothing", config_dir=own)
+    assert (str(chosen.primary), chosen.margin) == ("train_loss:mean:1-5", 0.01)
+    assert (str(plain.primary), plain.margin, plain.margins) == ("accuracy:last", None, {"mnist": 0.1})
+    assert chosen.arms.keys() == plain.arms.keys()
+    assert asked_for(["seed=1,2", "analysis.primary=mean:3"]).runs == asked_for(["seed=1,2"]).runs
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["analysis.primary=mean:0"], "analysis.primary=mean:0: must be METRIC:last"),
+        (["analysis.margin=-1"], "analysis.margin=-1: must be greater than 0"),
+        (["analysis.primary=last,mean:3"], "analysis.primary=last,mean:3: the runs of a sweep are compared in one way"),
+        (["+analysis.second=last"], "analysis: has the keys primary and margin"),
+    ],
+)
+def test_mistakes_in_how_runs_are_compared(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
+        asked_for(words)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import expand
+from scipy import stats
 from test_load import write_run
 
 from analysis import figures
@@ -102,7 +103,11 @@ def test_a_figure_is_drawn_and_its_table_printed(outputs: Path, capsys: pytest.C
     svg = path.with_suffix(".svg").read_text()
     assert "<svg" in svg
     assert "90.20" in capsys.readouterr().out
-    names = [f"fig1{what}.{suffix}" for what in ("-differences", "-final", "") for suffix in ("png", "svg")]
+    names = [
+        f"fig1{what}.{suffix}"
+        for what in ("-differences", "-differences-by-epoch", "-final", "")
+        for suffix in ("png", "svg")
+    ]
     assert sorted(p.name for p in path.parent.iterdir()) == sorted(names)
 
 
@@ -276,3 +281,29 @@ def test_nothing_to_draw_before_the_first_epoch(tmp_path: Path) -> None:
     write_run(config, [], status="running")
     with pytest.raises(RunFailed, match="no epoch has ended"):
         figures.figures_of(gather(asked_for(["model=pool", "dataset=digits"]), load_runs(tmp_path)))
+
+
+def test_differences_by_epoch_are_paired_by_seed_with_students_interval(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dataset=digits", "train.epochs=2", "seed=1,2,3,4"]
+    chance, accuracies = np.random.default_rng(0), {}
+    for config in expand([*words, f"outputs={tmp_path}"]):
+        accuracies[config.model.name, config.seed] = chance.uniform(0.8, 0.9, size=2)
+        if (config.model.name, config.seed) != ("baseline", 4):  # a seed that has no partner
+            write_run(config, list(accuracies[config.model.name, config.seed]))
+    drawn = figures.figures_of(gather(asked_for(words), load_runs(tmp_path)))
+    figure, shown = drawn["-differences-by-epoch"]
+    assert shown["epoch"].tolist() == [1, 2] and shown["n"].tolist() == [3, 3]
+    for epoch, row in shown.iterrows():
+        pairs = [100 * (accuracies["pool", seed] - accuracies["baseline", seed])[int(epoch)] for seed in (1, 2, 3)]  # type: ignore[call-overload]
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(pairs), scale=stats.sem(pairs))
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((np.mean(pairs), low, high))
+    (ax,) = figure.axes
+    assert ax.get_title() == "pool (n=3)" and ax.get_ylim()[0] < 0 < ax.get_ylim()[1]
+    assert figure.get_supylabel() == "difference (points); grey: within the margin"
+
+
+def test_a_picture_says_that_its_outcome_is_exploratory(outputs: Path) -> None:
+    for outcome, there in ((None, False), ("mean:2", True)):
+        study = gather(load_experiment("fig1"), load_runs(outputs), Options(outcome=outcome))
+        for figure, _ in figures.figures_of(study).values():
+            assert ("exploratory: the primary outcome is test accuracy, last epoch" in figure.get_suptitle()) == there

@@ -8,7 +8,7 @@ from test_load import add_own, write_run
 from analysis.__main__ import main
 from analysis.experiments import load_experiment
 from analysis.load import load_runs
-from analysis.metrics import ACCURACY, find_metric
+from analysis.metrics import ACCURACY, DEFAULT, Outcome, read_outcome
 from analysis.study import Options, Study, gather
 from analysis.tables import final_table, to_csv, to_text
 from weightnet.errors import UserError
@@ -32,13 +32,13 @@ def study(outputs: Path, **options: object) -> Study:
 
 
 @pytest.mark.parametrize(
-    ("metric", "difference", "verdict", "improvement"),
+    ("outcome", "difference", "verdict", "improvement"),
     [("test_loss", -0.1, "better", 1), ("f1", 0.25, "higher", 1), ("accuracy", 0, "equivalent", 0.5)],
 )
 def test_a_comparison_knows_which_way_is_better(
-    outputs: Path, metric: str, difference: float, verdict: str, improvement: float
+    outputs: Path, outcome: str, difference: float, verdict: str, improvement: float
 ) -> None:
-    table = study(outputs, metric=metric).differences
+    table = study(outputs, outcome=outcome).differences
     assert table is not None
     row = table.iloc[0]
     assert row["difference"] == pytest.approx(difference) and row["verdict"] == verdict
@@ -46,46 +46,47 @@ def test_a_comparison_knows_which_way_is_better(
 
 
 def test_without_a_margin_a_table_has_no_test_of_equivalence(outputs: Path) -> None:
-    for options, there in (({"metric": "f1"}, False), ({"metric": "f1", "margin": 0.5}, True), ({}, True)):
+    for options, there in (({"outcome": "f1"}, False), ({"outcome": "f1", "margin": 0.5}, True), ({}, True)):
         looked = study(outputs, **options)
         assert looked.differences is not None
-        text = to_text(looked.differences, looked.metric)
-        assert ("p (TOST)" in text) == ("more seeds" in text) == there
-    assert study(outputs, metric="f1", margin=0.5).differences["verdict"].tolist() == ["equivalent"]  # type: ignore[index]
+        text = to_text(looked.differences, looked.outcome)
+        assert ("p (equivalence)" in text) == ("more seeds" in text) == there
+    table = study(outputs, outcome="f1", margin=0.5).differences
+    assert table is not None and table["verdict"].tolist() == ["higher, but by less than the margin"]
 
 
 def test_a_table_is_of_the_metric(outputs: Path) -> None:
-    looked = study(outputs, metric="f1")
-    text, table = (
-        to_text(final_table(looked.runs, looked.metric), looked.metric),
-        final_table(looked.runs, looked.metric),
-    )
-    assert "f1" in text and "0.7535" in text and "accuracy" not in text
-    assert to_csv(table, looked.metric).splitlines()[0].split(",")[-4:] == ["f1", "95% low", "95% high", "n (seeds)"]
-    loss = study(outputs, metric="test_loss")
-    assert "test loss" in to_text(final_table(loss.runs, loss.metric), loss.metric)
+    looked = study(outputs, outcome="f1")
+    table = final_table(looked.runs, looked.outcome)
+    text = to_text(table, looked.outcome)
+    assert "f1, last epoch (exploratory)" in text and "0.7535" in text and "accuracy" not in text
+    assert "f1, last epoch (exploratory)" in to_csv(table, looked.outcome).splitlines()[0]
+    loss = study(outputs, outcome="test_loss")
+    assert "test loss" in to_text(final_table(loss.runs, loss.outcome), loss.outcome)
 
 
 def test_a_metric_that_no_run_has(outputs: Path) -> None:
-    with pytest.raises(UserError, match="--metric=f2: no run has it; there are accuracy, test_loss, train_loss, f1"):
-        study(outputs, metric="f2")
-    assert find_metric("test_accuracy", pd.DataFrame(), []) == ACCURACY
+    with pytest.raises(
+        UserError, match="outcome f2:last: no run has this metric; there are accuracy, test_loss, train_loss, f1"
+    ):
+        study(outputs, outcome="f2")
+    assert read_outcome("test_accuracy", "").metric == ACCURACY
 
 
 def test_runs_without_the_metric_do_not_count(outputs: Path) -> None:
     (config,) = expand(["experiment=fig1", "model=pool", "seed=7", "train.epochs=2", f"outputs={outputs}"])
     write_run(config, [0.9, 0.9])
-    looked = study(outputs, metric="f1")
-    assert final_table(looked.runs, looked.metric)["n"].tolist() == [6, 6]
+    looked = study(outputs, outcome="f1")
+    assert final_table(looked.runs, looked.outcome)["n"].tolist() == [6, 6]
 
 
-def test_figures_of_another_metric_leave_those_of_the_accuracy_alone(outputs: Path) -> None:
-    for words in ([], ["--metric=f1", "--data"], ["--metric=test_loss"]):
+def test_figures_of_another_outcome_leave_those_of_the_accuracy_alone(outputs: Path) -> None:
+    for words in ([], ["--outcome=f1", "--data"], ["--outcome=test_loss:mean:2"]):
         main(["figures", "fig1", "train.epochs=2", f"outputs={outputs}", *words])
     names = {path.name for path in (outputs / "figures").glob("*.png")}
     stem = "fig1-train.epochs=2"
-    assert names == {f"{stem}{metric}{what}.png" for metric in ("", "-f1", "-test_loss")
-                     for what in ("", "-final", "-differences")}  # fmt: skip
+    assert names == {f"{stem}{outcome}{what}.png" for outcome in ("", "-f1", "-test_loss-mean-2")
+                     for what in ("", "-final", "-differences", "-differences-by-epoch")}  # fmt: skip
     shown = pd.read_csv(outputs / "figures" / f"{stem}-f1.csv")
     assert shown.loc[shown["epoch"] == 1, "mean"].tolist() == pytest.approx([0.1, 0.1])
 
@@ -93,4 +94,56 @@ def test_figures_of_another_metric_leave_those_of_the_accuracy_alone(outputs: Pa
 def test_intervals_end_where_the_possible_does() -> None:
     rows = pd.DataFrame({"arm": ["a"] * 3, "accuracy": [99.0, 100, 100], "test_loss": [0.0, 0.01, 0.1]})
     assert ACCURACY.summary(rows, ["arm"])["high"].tolist() == [100]
-    assert find_metric("test_loss", rows, []).summary(rows, ["arm"])["low"].tolist() == [0]
+    assert read_outcome("test_loss", "").metric.summary(rows, ["arm"])["low"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("text", "epochs", "label"),
+    [
+        ("accuracy", [6], "test accuracy, last epoch"),
+        ("last", [6], "test accuracy, last epoch"),
+        ("mean:3", [4, 5, 6], "test accuracy, mean of the last 3 epochs"),
+        ("accuracy:mean:1-5", [1, 2, 3, 4, 5], "test accuracy, mean of epochs 1 to 5"),
+        ("test_loss:mean:2", [5, 6], "test loss, mean of the last 2 epochs"),
+        ("train_loss:mean:2-2", [2], "training loss, mean of epochs 2 to 2"),
+    ],
+)
+def test_an_outcome_is_the_mean_over_its_epochs(text: str, epochs: list[int], label: str) -> None:
+    values = [3.0, 1, 4, 1, 5, 9]
+    outcome = read_outcome(text, "")
+    column = outcome.metric.column
+    runs = pd.DataFrame({"run": ["a", "b"], "status": ["done", "running"], "train.epochs": 6, column: [9.0, 7.0]})
+    curves = pd.DataFrame({"run": "a", "epoch": range(1, 7), "train.epochs": 6, column: values}).sample(frac=1)
+    put = outcome.put(runs, curves, [])
+    assert put[column].tolist() == pytest.approx([sum(values[e - 1] for e in epochs) / len(epochs), 7])
+    assert outcome.label == label and read_outcome(str(outcome), "") == outcome
+
+
+def test_an_epoch_without_the_metric_leaves_no_outcome() -> None:
+    runs = pd.DataFrame({"run": ["a"], "status": "done", "train.epochs": 2, "accuracy": 1.0})
+    curves = pd.DataFrame({"run": "a", "epoch": [1, 2], "train.epochs": 2, "accuracy": [None, 1.0]})
+    assert read_outcome("mean:2", "").put(runs, curves, [])["accuracy"].isna().all()
+    assert read_outcome("last", "").put(runs, curves, [])["accuracy"].tolist() == [1]
+
+
+@pytest.mark.parametrize("text", ["", ":", "mean:", "mean:0", "mean:3-2", "mean:0-2", "mean:-1", "a:b", "a:mean:1.5",
+                                  "accuracy:first", "accuracy mean:10"])  # fmt: skip
+def test_what_is_no_outcome_is_a_mistake_in_a_line(text: str) -> None:
+    with pytest.raises(UserError, match="^analysis.primary=.*: must be METRIC:last, METRIC:mean:10"):
+        read_outcome(text, "analysis.primary")
+
+
+def test_an_outcome_of_more_epochs_than_there_are(outputs: Path) -> None:
+    with pytest.raises(UserError, match="outcome accuracy:mean:3: takes 3 epochs, and some of these runs have 2"):
+        study(outputs, outcome="mean:3")
+
+
+def test_what_is_not_the_primary_outcome_is_exploratory(outputs: Path) -> None:
+    overrides = ["train.epochs=2", "analysis.primary=test_loss:mean:2", "analysis.margin=0.2"]
+    loaded, experiment = load_runs(outputs), load_experiment("fig1", overrides)
+    primary, other = gather(experiment, loaded), gather(experiment, loaded, Options(outcome="accuracy"))
+    assert primary.outcome == Outcome(read_outcome("test_loss", "").metric, -2) and other.outcome == DEFAULT
+    assert (primary.outcome.exploratory, other.outcome.exploratory) == (False, True)
+    for looked, margin in ((primary, 0.2), (other, 0.1)):  # that of the experiment, that of the data set
+        assert looked.differences is not None and looked.differences["margin"].tolist() == [margin]
+    assert "exploratory" not in to_text(primary.differences, primary.outcome)  # type: ignore[arg-type]

@@ -14,7 +14,6 @@ from test_load import write_run
 
 from analysis.experiments import load_experiment
 from analysis.load import load_runs
-from analysis.metrics import ACCURACY
 from analysis.report import sentence, write_report
 from analysis.study import Options, gather
 from weightnet.config import Config
@@ -61,12 +60,12 @@ def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
     text = path.read_text()
     page = Page(text)
     assert not re.search(r"(src|href)=\"(?!data:)", text) and "<link" not in text
-    assert len(page.images) == 3 and all(b"<svg" in image for image in page.images)
+    assert len(page.images) == 4 and all(b"<svg" in image for image in page.images)
     words = "".join(page.words)
     for run in (outputs / "runs").iterdir():
         assert run.name in words
     assert "mnist, pool: better than 'without feedback'; +0.583 points" in words
-    assert words.index("better than 'without feedback'") < words.index("Accuracy after the last epoch")
+    assert words.index("better than 'without feedback'") < words.index("Test accuracy %, last epoch")
     assert "python run.py experiment=fig1 'seed=range(1,7)'" in words and "torch 2.9" in words and "code c0de" in words
 
 
@@ -79,29 +78,34 @@ def test_without_pairs_there_is_no_verdict(make_config: MakeConfig, tmp_path: Pa
 
 
 def test_sentences() -> None:
-    row = pd.Series(
-        {
-            "dataset": "mnist", "label": "pool", "reference": "without feedback",
-            **{key: value for key, value in
-               {"difference": -0.012, "low": -0.05, "high": 0.025, "n": 12, "seeds": 3.0, "confounds": ""}.items()},
-        }
-    )  # fmt: skip
-    numbers = "-0.012 points [-0.050, +0.025], n = 12 pairs"
-    for verdict, words in {
-        "equivalent": "equivalent to 'without feedback' within 0.1 points",
-        "undecided": "undecided against 'without feedback' (needs about 3 more seeds)",
-        "worse": "worse than 'without feedback'",
-    }.items():
-        judged = pd.concat([row, pd.Series({"verdict": verdict})])
-        assert sentence(judged) == f"mnist, pool: {words}; {numbers}"
-    alone = {**row, "n": 1, "low": math.nan, "seeds": math.nan}
-    assert sentence(pd.Series({**alone, "verdict": "undecided"})).endswith("; -0.012 points, n = 1 pair")
-    assert "within 0.5 points" in sentence(
-        pd.concat([row, pd.Series({"verdict": "equivalent"})]), ACCURACY.with_margin(0.5)
-    )
+    row = {"dataset": "mnist", "label": "pool", "reference": "without feedback", "difference": -0.012, "low": -0.05,
+           "high": 0.025, "n": 12, "margin": 0.1, "seeds": math.nan, "seeds_high": 0.0, "confounds": ""}  # fmt: skip
+    numbers, seeds = "-0.012 points [-0.050, +0.025], n = 12 pairs", {"seeds": 3.0, "seeds_high": 9.0}
+    for more, words in (
+        ({"verdict": "equivalent"}, "equivalent to 'without feedback' within 0.1 points"),
+        (
+            {"verdict": "undecided", **seeds},
+            "undecided against 'without feedback' (needs about 3 more seeds, at most 9)",
+        ),
+        ({"verdict": "worse"}, "worse than 'without feedback'"),
+        (
+            {"verdict": "worse, but by less than the margin"},
+            "worse than 'without feedback', but by less than the margin",
+        ),
+        ({"verdict": "cannot decide with n < 6"}, "cannot decide with n < 6 against 'without feedback'"),
+    ):
+        assert sentence(pd.Series({**row, **more})) == f"mnist, pool: {words}; {numbers}"
+    alone = pd.Series({**row, "n": 1, "low": math.nan, "verdict": "undecided"})
+    assert sentence(alone).endswith("; -0.012 points, n = 1 pair")
 
 
 def test_another_reference_and_margin_are_those_of_the_page(outputs: Path) -> None:
     text = html.unescape(write("fig1", outputs=outputs, reference="pool", margin=2).read_text())
-    assert "without feedback: equivalent to 'pool' within 2 points; -0.583 points" in text
-    assert "--reference=pool --margin=2" in text and "smaller than\n2 points" in text
+    assert "without feedback: worse than 'pool', but by less than the margin; -0.583 points" in text
+    assert "--reference=pool --margin=2" in text
+
+
+def test_the_page_names_the_outcome(outputs: Path) -> None:
+    text = html.unescape(write("fig1", outputs=outputs, outcome="mean:2").read_text())
+    assert "Differences in test accuracy, mean of the last 2 epochs (<strong>exploratory</strong>: the primary" in text
+    assert "--outcome=accuracy:mean:2" in text

@@ -46,6 +46,18 @@ def test_a_sweep_is_drawn_into_its_own_folder(tmp_path: Path, capsys: pytest.Cap
     assert "90.15" in (folder / "table.md").read_text() and "90.15" in capsys.readouterr().out
 
 
+def test_a_sweep_is_compared_as_it_was_planned(tmp_path: Path) -> None:
+    folder, configs = write_sweep(tmp_path, "model=baseline,pool", "dataset=digits", "seed=1,2")
+    finish(configs)
+    asked = json.loads((folder / "sweep.json").read_text())
+    how = {"primary": "test_loss:mean:2", "margin": 0.3, "margins": {"digits": 2.0}}
+    (folder / "sweep.json").write_text(json.dumps(asked | how))
+    sweep = read_sweep(folder)
+    (study,) = studies_of(sweep, load_runs(tmp_path, sweep.runs))
+    assert str(study.outcome) == "test_loss:mean:2" and not study.outcome.exploratory
+    assert study.differences is not None and study.differences["margin"].tolist() == [0.3]
+
+
 def test_an_experiments_sweep_is_drawn_once_to_both_places(tmp_path: Path) -> None:
     folder, configs = write_sweep(tmp_path, "experiment=fig1", "train.epochs=1")
     finish(configs)
@@ -112,7 +124,8 @@ def test_the_last_sweep_is_the_newest(tmp_path: Path) -> None:
 
 
 DAMAGES = {
-    "sweep.json": ["", "[1]", "{}", '{"command": 1, "overrides": [], "axes": []}', "[" * 100_000, "\xff\x00",
+    "sweep.json": ['{"command": "run.py", "overrides": [], "axes": [], "margins": {"mnist": "x"}}',
+                   "", "[1]", "{}", '{"command": 1, "overrides": [], "axes": []}', "[" * 100_000, "\xff\x00",
                    '{"command": "run.py", "overrides": ["a"], "axes": ["model"]}',
                    '{"command": "run.py \'", "overrides": [], "axes": []}'],
     "plan.csv": ["", "id\n", "name\nx\n", "id\n../../etc\n", "id\n.hidden\n", "id\na\x00b\n", "id\n/etc\n", "\x00"],

@@ -10,7 +10,7 @@ from test_load import write_run
 
 from analysis.experiments import load_experiment
 from analysis.load import load_runs
-from analysis.metrics import ACCURACY
+from analysis.metrics import DEFAULT
 from analysis.tables import difference_table, final_table, to_csv, to_latex, to_markdown, to_text
 from weightnet.config import Config
 from weightnet.errors import UserError
@@ -58,11 +58,13 @@ def test_data_sets_of_different_sizes_need_no_column(make_config: Callable[..., 
 
 
 def test_formats(table: pd.DataFrame) -> None:
-    assert pd.read_csv(StringIO(to_csv(table)))["accuracy %"].tolist() == pytest.approx(table["mean"].tolist())
+    assert pd.read_csv(StringIO(to_csv(table)))["test accuracy %, last epoch"].tolist() == pytest.approx(
+        table["mean"].tolist()
+    )
     for text in (to_text(table), to_markdown(table), to_latex(table)):
         assert "93.00" in text and "nan" not in text and "<NA>" not in text
     assert to_markdown(table).splitlines()[1].startswith("|:--")
-    assert "\\toprule" in to_latex(table) and "accuracy \\%" in to_latex(table)
+    assert "\\toprule" in to_latex(table) and "test accuracy \\%, last epoch" in to_latex(table)
 
 
 def test_no_finished_runs(tmp_path: Path) -> None:
@@ -79,14 +81,21 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     runs = load_runs(tmp_path).runs
     wide = runs.pivot(index="seed", columns="model.name", values="test_accuracy")
     expected = 100 * (wide["pool"] - wide["baseline"])
-    row = difference_table(runs, load_experiment("fig1"), "baseline", ACCURACY).iloc[0]
+    row = difference_table(runs, load_experiment("fig1"), "baseline", DEFAULT, {"mnist": 0.1}).iloc[0]
     assert row["difference"] == pytest.approx(expected.mean()) and row["n"] == 3
-    assert (row["label"], row["reference"], row["verdict"]) == ("pool", "without feedback", "undecided")
+    assert (row["label"], row["reference"], row["verdict"]) == ("pool", "without feedback", "cannot decide with n < 6")
     assert row["improvement"] == pytest.approx(2.5 / 3)
     assert row["confounds"] == "hidden (60 v 50)"  # the notebook's own confound
-    text = to_text(difference_table(runs, load_experiment("fig1"), "baseline", ACCURACY))
-    assert "+1.000" in text and "83%" in text and "difference, points" in text and "also differs in" in text
-    alone = difference_table(runs[runs["model.name"] == "baseline"], load_experiment("fig1"), "baseline", ACCURACY)
+    text = to_text(difference_table(runs, load_experiment("fig1"), "baseline", DEFAULT, {"mnist": 0.1}))
+    assert (
+        "+1.000" in text
+        and "83%" in text
+        and "difference in test accuracy, last epoch, points" in text
+        and "also differs in" in text
+    )
+    alone = difference_table(
+        runs[runs["model.name"] == "baseline"], load_experiment("fig1"), "baseline", DEFAULT, {"mnist": 0.1}
+    )
     assert alone.empty and list(alone.columns) == list(row.index)  # the other arms have not finished
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
-        difference_table(runs, load_experiment("fig1"), "rmp", ACCURACY)
+        difference_table(runs, load_experiment("fig1"), "rmp", DEFAULT, {})

@@ -35,6 +35,8 @@ class DatasetConfig:
     """Glob patterns of what holds the set, below data_root: if that changes, runs are stale. None: `<name>*`."""
     reader: str | None = None
     """A key of `READERS`, or one's own: `my_file.py:read` or `my.module:read`. None: as `name`."""
+    margin: float | None = None
+    """Of accuracy, in percentage points: the smallest difference worth having. None: no equivalence is tested."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,6 +132,16 @@ class Config:
     """Root of all output."""
     data_root: str
     """Where the data sets are, or are downloaded to."""
+
+
+@dataclass(kw_only=True, slots=True)
+class AnalysisConfig:
+    """How the runs of an experiment are compared, chosen before they are made: beside `Config`, and part of no run."""
+
+    primary: str = "accuracy:last"
+    """The outcome, as `analysis.metrics.read_outcome` takes it; any other is exploratory."""
+    margin: float | None = None
+    """The smallest difference in it worth having. None: the data set's, if it is an accuracy."""
 
 
 def read_config(plain: dict[str, Any]) -> Config:

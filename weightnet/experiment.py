@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightnet import registry
-from weightnet.config import Config, DatasetConfig, build, read_config
+from weightnet.config import AnalysisConfig, Config, DatasetConfig, build, read_config
 from weightnet.dose import dose, filler_share
 from weightnet.fingerprint import ENTRANCES, Origin, origins
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, training_examples, work
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from weightnet.net.training import OnStep
 
 __all__ = [
-    "GROUPS", "METRICS", "Config", "EpochResult", "Origin", "Training", "arm", "build", "convolutions", "device_name",
-    "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products", "read_config",
-    "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
+    "GROUPS", "METRICS", "AnalysisConfig", "Config", "EpochResult", "Origin", "Training", "arm", "build",
+    "convolutions", "device_name", "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products",
+    "read_config", "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
 ]  # fmt: skip
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice

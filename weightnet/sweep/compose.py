@@ -18,11 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
-from weightnet.experiment import Config, build, is_own, resolve, untaken
+from weightnet.experiment import AnalysisConfig, Config, build, is_own, resolve, untaken
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -33,16 +33,21 @@ MOST_VALUES, MOST_JOBS = 100_000, 1_000_000  # of a key, of a sweep's combinatio
 FREE = ("model.params", "eval.metrics")  # keys whose own keys are the user's
 
 
-def _schema() -> DictConfig:
+_OF_THE_SWEEP = ("hydra", "analysis")  # keys that are part of no run
+
+
+def schema() -> DictConfig:
     """Return the types of the config: an unknown key or a wrong type is refused when a config is composed."""
     schema: DictConfig = OmegaConf.structured(Config)
+    with open_dict(schema):
+        schema.analysis = OmegaConf.structured(AnalysisConfig)
     for group, key in (path.split(".") for path in FREE):
         schema[group] = OmegaConf.structured(get_type_hints(Config)[group])
         OmegaConf.set_struct(schema[group][key], False)
     return schema
 
 
-ConfigStore.instance().store(name="schema", node=_schema(), provider="weightnet")
+ConfigStore.instance().store(name="schema", node=schema(), provider="weightnet")
 
 extra_folders: list[Path] = []  # of YAML, besides ours and the working directory's: see `users_folders`
 
@@ -127,8 +132,21 @@ class Composer:
         self._parse = cache(lambda part: self.parser.parse_overrides([part])[0])
         self._value, self._base = cache(self._typed_value), cache(self._compose_base)
 
+    def analysis(self) -> AnalysisConfig:
+        """Return how the sweep's runs are compared; UserError: there is no such key, or the margin is impossible."""
+        given = cast(dict[str, Any], OmegaConf.to_container(self.master.analysis, resolve=True))
+        try:
+            config = AnalysisConfig(**given)
+        except TypeError:
+            raise UserError(f"analysis: has the keys primary and margin, not {', '.join(given)}") from None
+        if config.margin is not None and not 0 < config.margin < math.inf:
+            raise UserError(f"analysis.margin={config.margin:g}: must be greater than 0, and finite")
+        return config
+
     def axes(self) -> dict[str, list[str]]:
         """Return key -> its values as overrides (`["seed=1", "seed=2"]`), in order; fixed keys have one value.
+
+        Keys of `analysis`, which are part of no run, are left out.
 
         UserError: a sweep that is no choice, range or glob, has no value or too many, or a key that is given twice.
         """
@@ -140,6 +158,10 @@ class Composer:
             if override.is_delete():
                 raise UserError(f"{override.input_line}: nothing can be taken out of the config")
             key, line = override.get_key_element(), override.input_line
+            if key.lstrip("+").startswith("analysis."):
+                if override.is_sweep_override():
+                    raise UserError(f"{line}: the runs of a sweep are compared in one way; give one value")
+                continue
             if not override.is_sweep_override():
                 axes[key] = [f"{key}={override.get_value_element_as_str()}"]
                 continue
@@ -220,7 +242,7 @@ def _copy(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ours(cfg: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in _OF_THE_SWEEP])
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

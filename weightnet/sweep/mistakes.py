@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import Config, is_own
+from weightnet.experiment import AnalysisConfig, Config, is_own
 from weightnet.plain import printable
 from weightnet.sweep.interrupt import exit_status, received
 
@@ -165,7 +165,7 @@ def _unknown_key(key: str) -> str:
         return f"{key}: there is no such key; `{program()} --help` names those of sweeps and launchers"
     if key.partition(".")[0] == "experiment":
         return "the experiment's file is empty, or its first line is not '# @package _global_'"
-    keys = list(_keys(Config))
+    keys = [*_keys(Config), *_keys(AnalysisConfig, "analysis.")]
     group = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]
     if close := difflib.get_close_matches(key, group, n=1, cutoff=0.8):
         return f"{key}: there is no such key; did you mean {close[0]}? `{program()} --cfg job` shows them all"

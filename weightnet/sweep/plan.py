@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from weightnet.errors import Misfit, UserError
 from weightnet.experiment import (
     GROUPS,
+    AnalysisConfig,
     Config,
     Origin,
     origins,
@@ -68,6 +69,12 @@ class Plan:
     merged: int  # how many combinations of the axes were the same run as another one
     excluded: int
     impossible: int  # whose dimensions do not fit, left out
+    analysis: AnalysisConfig
+
+    @property
+    def margins(self) -> dict[str, float | None]:
+        """The margin of each of its data sets."""
+        return {job.config.dataset.name: job.config.dataset.margin for job in self.jobs}
 
 
 def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
@@ -136,7 +143,7 @@ def make_plan(
         unused.append("hydra.sweeper.exclude leaves nothing to run")
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
-    return Plan(list(jobs.values()), moving, merged, excluded, len(misfits))
+    return Plan(list(jobs.values()), moving, merged, excluded, len(misfits), composer.analysis())
 
 
 def _rule(composer: Composer, text: str) -> list[Override]:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
             master.hydra.sweep.dir = str(folder)  # for the callbacks: where the sweep's picture goes
         command = {
             "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes,
-            "runs": len(plan.jobs),
+            "runs": len(plan.jobs), **asdict(plan.analysis), "margins": plan.margins,
         }  # fmt: skip
         write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
         write_csv(folder / "plan.csv", [["id", "differing", "state", "parameters"], *rows])
