@@ -161,6 +161,12 @@ class RunFolder:
         with open_file(self.path / Path(name).name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def attic(self) -> Path:
+        """Return the folder where finished runs lie whose successors are done. OSError: it cannot be made."""
+        old = self.path.parent / ".old"
+        old.mkdir(exist_ok=True)
+        return old
+
     def successor(self) -> "RunFolder":
         """Return where a finished run is executed anew: it counts until that is done too (`give_way`)."""
         return RunFolder(self.path.parent / ".new" / self.path.name)
@@ -171,9 +177,7 @@ class RunFolder:
         record = successor.record()
         if record and record.status == "done":
             if self.path.exists() or self.path.is_symlink():
-                old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-                old.parent.mkdir(exist_ok=True)
-                self.path.rename(old)
+                self.path.rename(self.attic() / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
             successor.path.rename(self.path)
 
     def write_death(self, why: str) -> None:
@@ -238,7 +242,7 @@ class RunFolder:
             if name != "metrics.csv" and not (self.path / name).exists():
                 continue
             compared.append(name)
-            header, lines = expected[0], (self.path / name).read_text(encoding="utf-8").splitlines()
+            header, lines = expected[0], read_text(self.path / name).splitlines()
             for row, found in zip(expected, chain(csv.reader(lines), repeat([])), strict=False):
                 for column, value, was in zip(header, row, chain(found, repeat("nothing")), strict=False):
                     if column != "seconds" and was != str(value):
