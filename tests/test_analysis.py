@@ -145,4 +145,13 @@ def test_mistakes(words: list[str], message: str, outputs: str, capsys: pytest.C
         main([*words, "--outputs", outputs])
     assert stopped.value.code == 2
     errors = capsys.readouterr().err
-    assert message in errors and errors.startswith("weightnet: ") and "Traceback" not in errors
+    assert message in errors and "usage:" not in errors and "Traceback" not in errors
+
+
+def test_a_folder_in_place_of_a_picture_is_named(outputs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = Path(outputs, "figures", "fig1.png")
+    picture.mkdir(parents=True)
+    with pytest.raises(SystemExit) as stopped:
+        main(["figures", "fig1", "--outputs", outputs])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"weightnet: cannot use {picture} (is a folder)"
