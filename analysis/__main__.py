@@ -21,7 +21,7 @@ from analysis.status import show
 from analysis.study import Options, Study, gather, gather_drawn
 from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of
 from analysis.tables import final_table
-from weightnet.errors import RunFailed, UserError
+from weightnet.errors import ArgumentParser, RunFailed, UserError
 from weightnet.sweep.mistakes import explain, plainly
 
 
@@ -114,7 +114,7 @@ FORMATS = {None: tables.to_text, "csv": tables.to_csv, "markdown": tables.to_mar
 Arguments = dict[str, dict[str, Any]]
 """Name -> what `add_argument` takes."""
 
-OUTPUTS: Arguments = {"--outputs": dict(metavar="DIR", help="root of all output (default outputs)")}
+OUTPUTS: Arguments = {"--outputs": dict(metavar="DIR", default="outputs", help="root of all output (default outputs)")}
 
 
 OF_RUNS: Arguments = OUTPUTS | {
@@ -166,7 +166,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m analysis",
         description="Look at runs: figures, tables and status, from their folders alone.",
     )
@@ -185,9 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [*getattr(options, "names", []), *rest]  # some may stand after a flag
     options.names = [word for word in words if not word.startswith("outputs=")]
     roots = [word.removeprefix("outputs=") for word in words if word not in options.names]  # as run.py takes it
-    options.outputs = [options.outputs or "outputs", *roots][-1]
+    options.outputs = [options.outputs, *roots][-1]
     with plainly():
-        if options.outputs != "outputs" and not Path(options.outputs).is_dir():
+        if not options.outputs or (options.outputs != "outputs" and not Path(options.outputs).is_dir()):
             raise UserError(f"--outputs={options.outputs}: there is no such folder")
         options.command(options)
 

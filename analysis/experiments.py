@@ -104,9 +104,9 @@ def _drawn(loader: ConfigLoader, name: str) -> list[str]:
     repository: Any = loader.repository  # type: ignore[attr-defined]
     try:
         found = repository.load_config(f"experiment/{name}")
-        if found is None:
-            names = loader.get_group_options("experiment")
-            raise UserError(f"experiment={name}: there is no such experiment{close_match(name, names)} Choices: "
+        if found is None or name.endswith((".yaml", ".yml")):  # Hydra takes a file's name too
+            names, stem = loader.get_group_options("experiment"), name.partition(".")[0]
+            raise UserError(f"experiment={name}: there is no such experiment{close_match(stem, names)} Choices: "
                             f"{', '.join(names)}")  # fmt: skip
         if found.header["package"] != "_global_":
             raise UserError(f"experiment={name} is broken: its first line must be '# @package _global_'")

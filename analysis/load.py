@@ -178,12 +178,12 @@ def _read_run(folder: Path) -> _Read:
     if record.status == "done" and (damage := run.damage(record)):
         raise ValueError(damage)
     dose(config)  # of parameters that are none it cannot be told
-    curve = run.metrics()
-    if len(curve) > config.train.epochs:
-        raise ValueError(f"metrics.csv has {len(curve)} of {config.train.epochs} epochs")
+    curve = run.metrics(config.train.epochs)
     if wrong := impossible(curve, config.train.epochs if record.status == "done" else None) if curve else "":
         raise ValueError(wrong)
-    rows = run.table("feedback.csv", ("epoch", "norm", "change"))
+    rows = run.table("feedback.csv", ("epoch", "norm", "change"), most=len(curve))
+    if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)) or any(min(row.values()) < 0 for row in rows):
+        raise ValueError("feedback.csv has impossible values")
     feedback = {row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in rows}
     return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]
 

@@ -40,7 +40,8 @@ def _view(loaded: Runs, *, limit: int | None) -> Group:
     runs = runs.sort_values("status", key=lambda status: status.map(list(STYLES).index), kind="stable")
     for _, run in runs.tail(limit or len(runs)).iterrows():
         label, epochs = Text(run["status"], STYLES[run["status"]]), f"{run['epoch']}/{run['train.epochs']}"
-        accuracy = f"{run['test_accuracy']:.2%}{', diverged' if run['diverged'] else ''}" if run["epoch"] else ""
+        known = run["epoch"] and run["status"] not in ("interrupted", "failed")  # no digest holds their numbers
+        accuracy = f"{run['test_accuracy']:.2%}{', diverged' if run['diverged'] else ''}" if known else ""
         table.add_row(Text(run["run"], no_wrap=True), label, epochs, accuracy, _ago(run["age"]))
     counts = ", ".join(f"{(runs['status'] == status).sum()} {status}" for status in STYLES)
     lines = []

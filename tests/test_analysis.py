@@ -122,6 +122,7 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
     ("words", "message"),
     [
         (["table", "fig1", "--markdwon"], "unrecognized arguments: --markdwon"),
+        (["status", "outputs="], "--outputs=: there is no such folder"),
         (["status", "fig1"], "unrecognized arguments: fig1"),
         (["table", "fig1", "--reference=pool", "--margin=0"], "--margin=0: must be greater than 0"),
         (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
@@ -144,4 +145,13 @@ def test_mistakes(words: list[str], message: str, outputs: str, capsys: pytest.C
         main([*words, "--outputs", outputs])
     assert stopped.value.code == 2
     errors = capsys.readouterr().err
-    assert message in errors and "Traceback" not in errors
+    assert message in errors and "usage:" not in errors and "Traceback" not in errors
+
+
+def test_a_folder_in_place_of_a_picture_is_named(outputs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = Path(outputs, "figures", "fig1.png")
+    picture.mkdir(parents=True)
+    with pytest.raises(SystemExit) as stopped:
+        main(["figures", "fig1", "--outputs", outputs])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"weightnet: cannot use {picture} (is a folder)"

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from analysis.load import load_runs
 from weightnet.config import Config
+from weightnet.errors import RunFailed
 from weightnet.fingerprint import Origin
 from weightnet.identity import run_folder
 from weightnet.runs.folder import RunFolder
-from weightnet.runs.job import run
+from weightnet.runs.job import run, verify
 
 MakeConfig = Callable[..., Config]
 FILES = ("config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "run.json", "run.log")
@@ -135,3 +136,26 @@ def test_a_file_in_place_of_a_run_is_named(outputs: Path, tmp_path: Path, make_c
     config = make_config(seed=1, outputs=str(tmp_path))
     assert run_folder(config) == folder and run(config).folder == folder
     assert len(load_runs(tmp_path).runs) == 2 and len(list((tmp_path / "runs" / ".old").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["run.log", "metrics.csv", "steps.csv"])
+def test_a_replay_reads_and_writes_nothing_that_never_ends(
+    outputs: Path, tmp_path: Path, make_config: MakeConfig, name: str
+) -> None:
+    shutil.copytree(outputs / "runs", tmp_path / "runs")
+    config = make_config(seed=1, outputs=str(tmp_path), data_root=str(outputs))
+    path = run_folder(config) / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RunFailed, match=f"{name} \\(is no file\\)"):
+        verify(config, epochs=1)
+
+
+def test_what_finished_runs_move_to_is_looked_at_before_the_work(
+    outputs: Path, tmp_path: Path, make_config: MakeConfig
+) -> None:
+    shutil.copytree(outputs / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / ".old").write_text("")
+    with pytest.raises(RunFailed, match=r"\.old \(File exists\)"):
+        run(make_config(seed=1, outputs=str(tmp_path), data_root=str(outputs)), anew=True)
+    assert not (tmp_path / "runs" / ".new").exists()

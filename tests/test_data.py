@@ -8,6 +8,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from conftest import DATASETS, ROOT
@@ -240,3 +241,13 @@ def test_the_order_is_that_of_the_generator(counted: Split) -> None:
 
     assert order(1, "order/1") == order(1, "order/1")
     assert order(1, "order/1") != order(1, "order/2")
+
+
+def test_other_classes_than_a_set_has_are_named(small_mnist: Path) -> None:
+    with pytest.raises(UserError, match="^dataset=mnist: training labels .*, dataset.classes=2; the keys"):
+        load(replace(SMALL, classes=2), small_mnist)
+
+
+def test_arrays_that_are_no_tensors_are_named() -> None:
+    arrays = np.zeros((3, 1, 28, 28), np.uint8), np.zeros(3, np.int64)
+    assert data._misfit((arrays, arrays), SMALL) == "numpy.ndarray, must be torch tensors"

@@ -1,9 +1,12 @@
 """What a run's numbers come from: in copies of the package, edited and looked at by a process of its own."""
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from conftest import CONTROLS, ROOT, expand
 
 from weightnet.config import Config
-from weightnet.fingerprint import Origin, data_hash, origins
+from weightnet.fingerprint import Origin, _below, data_hash, origins
 from weightnet.registry import BIAS_RATES, FEEDBACKS, KINDS, READERS, SCALES, locate
 
 LOOK = """
@@ -171,3 +174,28 @@ def test_the_real_data_have_a_hash(real_data: Path) -> None:
     for config, expected in zip(expand(["dataset=mnist,cifar"]), ("mnist", "cifar"), strict=True):
         (origin,) = origins([replace(config, data_root=str(real_data))])
         assert config.dataset.name == expected and origin.data
+
+
+def test_data_are_looked_for_no_longer_than_a_moment(tmp_path: Path, make_config: Callable[..., Config]) -> None:
+    dataset = make_config().dataset
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 1 << 40)
+    before = time.monotonic()
+    for root, pattern in (
+        ("/", "**/*"),
+        ("/", "**/nothing"),
+        ("/", "*/*/*/*/*"),
+        ("/proc", "kmsg"),
+        (str(tmp_path), "*"),
+    ):
+        data_hash(replace(dataset, files=[pattern]), root)
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize("pattern", ["*", "a*", "**/*.pt", "a/**/x.pt", "**", "[ab].pt", "a", "none/*"])
+def test_files_are_found_as_by_pathlib(pattern: str, tmp_path: Path) -> None:
+    for name in ("a/b/x.pt", "a/x.pt", "a/.hidden", "b.pt", "c/d/y"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = set(_below(tmp_path, Path(pattern).parts, itertools.count(1)))
+    assert found == set(tmp_path.glob(pattern))

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -211,3 +212,19 @@ def test_arms_reach_different_code_and_may_be_compared(make_config: MakeConfig, 
     write(make_config(model="baseline", seed=2), **{"net.training.fit": "0123"})
     with pytest.raises(UserError, match=r"differ in net.training.fit \w{8} \(2 runs\), 0123 \(1 run\): the same"):
         refuse_mixture(load_runs(tmp_path / "outputs").runs)
+
+
+@pytest.mark.parametrize("row", ["1,-1,0.5", "1,1_0,0.5", "1,1.0,-0.5", "2,1,0.5", "1, 1,0.5", "nan,1,0.5"])
+def test_impossible_feedback_of_an_old_run_is_named(outputs: Path, make_config: MakeConfig, row: str) -> None:
+    (run_folder(make_config(seed=1)) / "feedback.csv").write_text(f"epoch,norm,change\n{row}\n")
+    loaded = load_runs(outputs)
+    assert len(loaded.runs) == 1 and "feedback.csv has " in loaded.skipped[0]
+
+
+def test_more_epochs_than_there_can_be_are_named_quickly(outputs: Path, make_config: MakeConfig) -> None:
+    path, header = run_folder(make_config(seed=1)) / "metrics.csv", ",".join(METRICS)
+    for count in (3, 1_000_000):
+        path.write_text(f"{header}\n" + "1,23,1,1,1,1\n" * count)
+        before = time.monotonic()
+        loaded = load_runs(outputs)
+        assert len(loaded.runs) == 1 and "metrics.csv" in loaded.skipped[0] and time.monotonic() - before < 2

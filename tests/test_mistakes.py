@@ -6,7 +6,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.sweep.mistakes import explain, plainly
+from weightnet.sweep.mistakes import explain, plainly, refuse
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,48 @@ def test_an_unknown_key_without_a_close_match_says_where_to_look() -> None:
     error.__cause__.full_key = "zzz"  # as OmegaConf sets it
     assert explain(error) == "zzz: there is no such key. `python run.py --cfg job` shows them all"
     assert explain(ConfigKeyError("x")) == "x"
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("~train", "nothing can be taken out"),
+        ("train@x=y", "has no @"),
+        ("+train@x=y", "has no @"),
+        ("model=[pool,rmp]", "-m model=pool,rmp"),
+        ("train={}", "train.lr=0.1"),
+        ("experiment=../x", "the name of a choice"),
+        ("experiment=fig1,a/../x", "the name of a choice"),
+        ("hydra.sweeper=nope", "hydra/sweeper=NAME"),
+        ("+hydra.launcher={}", "hydra/launcher=NAME"),
+        ("+hydra.sweeper.foo=1", "leave out the +"),
+        ("hydra.verbose=nope", "true or false"),
+        ("hydra.searchpath=[nope]", "there is no folder nope"),
+        ("hydra.searchpath=['file://nope', pkg://x]", "there is no folder nope"),
+    ],
+)
+def test_words_that_hydra_would_take_are_refused(word: str, right: str) -> None:
+    with pytest.raises(UserError) as error:
+        refuse(["-m", "seed=1", word])
+    assert str(error.value).startswith(f"{word}: ") and right in str(error.value) and "\n" not in str(error.value)
+
+
+def test_words_that_mean_something_are_not_refused() -> None:
+    refuse(
+        [
+            "-m",
+            "--config-dir",
+            "a@b",
+            "model=../mine.py:Mean,pool",
+            "data_root=../data",
+            "seed=1,2",
+            "model.params={gain: 2}",
+            "hydra.verbose=True",
+            "hydra.searchpath=[file:///tmp, pkg://x]",
+            "dataset.shape=[1,28,28]",
+            "hydra/sweeper=basic",
+            'hydra.sweeper.zip=["a,b"]',
+            "+hydra.sweeper.params.seed=1",
+            "+experiment=null",
+        ]
+    )

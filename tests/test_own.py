@@ -97,6 +97,12 @@ def test_a_parameter_that_no_model_takes_is_a_mistake(own: Callable[..., Config]
     assert untaken(rmp, [resolve(rmp), config]) == ""  # in a sweep of both
 
 
+def test_a_kind_that_no_model_takes_is_a_mistake(make_config: Callable[..., Config]) -> None:
+    asked, projection = make_config("digits", "pool", resolved=False, kind="foo"), make_config("digits", "projection")
+    assert untaken(asked, [resolve(asked)]) == "model.kind=foo: pool takes no kind; model=projection does"
+    assert untaken(asked, [resolve(asked), projection]) == ""
+
+
 BROKEN = {
     "syntax.py:F": ("class F(:", "SyntaxError: .*syntax.py, line 1"),
     "raises.py:F": ("\n1 / 0\n", "ZeroDivisionError: division by zero .raises.py, line 2"),

@@ -45,6 +45,7 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
             ["model=pool", "hydra.sweeper.dry_run=true"],
             "hydra.sweeper.dry_run=true: is an option of sweeps: python run.py -m",
         ),
+        (["--nope"], "unrecognized arguments: --nope; see python run.py --help"),
         (["device=gpu"], "device=gpu: must be one of auto, cpu, cuda"),
     ],
 )

@@ -5,14 +5,15 @@ import sys
 from contextlib import nullcontext
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from weightnet.errors import UserError
+from weightnet.errors import ArgumentParser, UserError
 from weightnet.sweep.compose import CONF, offer_own_models, to_config
 from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
-from weightnet.sweep.mistakes import plainly, program
+from weightnet.sweep.mistakes import plainly, program, refuse
 from weightnet.sweep.plan import ANEW
 
 
@@ -38,10 +39,8 @@ def main() -> None:
     """Run the command line."""
     try:
         with plainly():
-            if deleted := [word for word in sys.argv[1:] if word.startswith("~")]:
-                raise UserError(
-                    f"{deleted[0]}: nothing can be taken out of the config; set it to another value, or null"
-                )
+            ArgumentParser(prog=program(), parents=[get_args_parser()], add_help=False).parse_args()
+            refuse(sys.argv[1:])
             offer_own_models(sys.argv[1:])
             job()
     finally:

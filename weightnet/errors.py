@@ -1,5 +1,16 @@
 """The kinds of error that are no bugs."""
 
+import argparse
+from typing import NoReturn
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, but what is wrong with a command line is said in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with it."""
+        self.exit(2, f"weightnet: {message}; see {self.prog} --help\n")
+
 
 class UserError(Exception):
     """A mistake that the user can mend before anything runs, in a line: what is wrong, what is right; exit status 2."""

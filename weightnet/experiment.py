@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPS", "METRICS", "AnalysisConfig", "Config", "EpochResult", "Origin", "Training", "arm", "build",
-    "convolutions", "device_name", "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe", "products",
-    "read_config", "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
+    "convolutions", "device_name", "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe",
+    "products", "read_config", "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
 ]  # fmt: skip
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
@@ -57,13 +57,16 @@ def resolve(config: Config) -> Config:
 
 
 def untaken(asked: Config, resolved: Iterable[Config]) -> str:
-    """Say which of the model's parameters that were asked for none of the resolved configs takes; "" if there is none.
+    """Say what was asked of the model that none of the resolved configs takes, "" if there is no such key.
 
     (A sweep's parameters are not those of all its models.)
     """
     configs = list(resolved)
     taken = {key for config in configs for key in config.model.params}
     names = ", ".join(dict.fromkeys(config.model.name for config in configs))
+    for key, value in (("kind", asked.model.kind), ("scale", asked.model.scale)):
+        if value is not None and not any(config.model.feedback == "projection" for config in configs):
+            return f"model.{key}={value}: {names} takes no {key}; model=projection does"
     for key in asked.model.params:
         if key not in taken:
             takes = f"takes {', '.join(sorted(taken))}" if taken else "takes no parameters (those of dims apart)"

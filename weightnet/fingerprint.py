@@ -11,6 +11,7 @@ in here: the code is read, not imported. The idea: pytest-testmon, and targets f
 """
 
 import ast
+import fnmatch
 import glob
 import hashlib
 import itertools
@@ -36,6 +37,8 @@ NOT_FOLLOWED = tuple(f"weightnet.{name}" for name in ("config", "errors", "finge
 """Modules that hold no arithmetic: the values of a config's fields and what its names mean are looked at themselves."""
 
 GONE = "gone"  # instead of 8 hex digits: a file of the user's own that cannot be read
+MOST_ENTRIES = 100_000  # of folders that are looked at for it
+MOST_BYTES = 4 << 30
 MOST_FILES = 10_000  # of a data set: whoever has more of them names those that matter (`dataset.files`)
 NATIVE = "(C)"  # the C file beside a module, of the same name: reached with any of the module's definitions
 REST = "(statements)"  # what stands at the top of a module and defines nothing: reached with any of its definitions
@@ -223,22 +226,47 @@ def _is_docstring(node: Any) -> bool:
 def data_hash(dataset: DatasetConfig, root: str) -> str | None:
     """Return 12 hex digits of the content of the files below `root` that hold a data set, None where there are none."""
     patterns = dataset.files if dataset.files is not None else [f"{glob.escape(dataset.name)}*"]
-    found = (path for pattern in patterns for path in Path(root).glob(pattern))
+    looked = itertools.count(1)
     try:
-        starts = sorted(set(itertools.islice(found, MOST_FILES)))
-        files = [path for start in starts for path in ([start] if start.is_file() else sorted(start.rglob("*")))]
+        starts = sorted({path for pattern in patterns for path in _below(Path(root), Path(pattern).parts, looked)})
+        files = [path for start in starts for path in ([start] if start.is_file() else _all(start, looked))]
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
-        return _content(root, tuple(stamps)) if stamps and len(stamps) < MOST_FILES else None
+        bounded = len(stamps) < MOST_FILES and sum(size for _, size, _ in stamps) < MOST_BYTES
+        return _content(root, tuple(stamps)) if stamps and bounded else None
     except (OSError, ValueError, NotImplementedError):  # patterns that are none, files that forbid access
         return None
+
+
+def _all(folder: Path, looked: Iterator[int]) -> list[Path]:
+    return sorted(_below(folder, ("**", "*"), looked))
+
+
+def _below(folder: Path, parts: tuple[str, ...], looked: Iterator[int]) -> Iterator[Path]:
+    """Yield what `Path.glob` does; ValueError: too much to look at, which any run's config may ask for."""
+    if not parts:
+        yield folder
+        return
+    deep, rest = parts[0] == "**", parts[1:]
+    if deep:
+        yield from _below(folder, rest, looked)
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if next(looked) > MOST_ENTRIES:
+                raise ValueError(f"more than {MOST_ENTRIES} files and folders")
+            if deep and entry.is_dir(follow_symlinks=False):
+                yield from _below(Path(entry), parts, looked)
+            elif not deep and fnmatch.fnmatchcase(entry.name, parts[0]):
+                yield from _below(Path(entry), rest, looked)
 
 
 @lru_cache
 def _content(root: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
     """Hash names and contents; size and time of change make it look again."""
     whole = hashlib.sha256()
-    for name, _, _ in stamps:
-        with open(name, "rb") as file:
+    for name, size, _ in stamps:
+        with open(name if size else os.devnull, "rb") as file:  # what has no size may never end, as in /proc
             digest = hashlib.file_digest(file, "sha256").digest()
         whole.update(f"{Path(name).relative_to(root).as_posix()}\0".encode() + digest)
     return whole.hexdigest()[:12]

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 
+from weightnet.errors import ArgumentParser
+
 KERNEL_MIN = 10  # the notebook's smallest kernel
 
 
@@ -109,8 +111,8 @@ def _positive(text: str) -> int:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m weightnet.matching",
         description="Print every exact (dx, m, n): the kernels for which the pooled weights fit the input.",
         epilog="example: python -m weightnet.matching --features 160 --hidden 50 --classes 10 --dx 10 40",

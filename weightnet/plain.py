@@ -16,11 +16,16 @@ MOST_DEPTH = 10  # of YAML
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
 
 
-def open_file(path: Path) -> BufferedReader:
-    """Open a file to read, and nothing else: a pipe or a device may never end. OSError: it cannot be, or is no file."""
+def only_file(path: Path) -> Path:
+    """Return the path of what is a file, or nothing yet: a pipe or a device may never end. OSError: it is no file."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "is no file", str(path))
-    return path.open("rb")
+    return path
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to read, and nothing else. OSError: it cannot be, or is no file."""
+    return only_file(path).open("rb")
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:

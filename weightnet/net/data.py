@@ -187,7 +187,7 @@ def _read(config: DatasetConfig, root: Path) -> tuple[Pixels, Pixels]:
         if is_own(reader):
             remedy = "it must give what the keys of dataset say, or they must say what it gives"
             raise UserError(f"{what}: {reader} gave {wrong}; {remedy}")
-        raise UserError(f"{what}: {damaged} ({wrong}); {replacing}")
+        raise UserError(f"{what}: {wrong}; the keys of dataset must say what it holds, or {damaged}: {replacing}")
     return splits
 
 
@@ -199,6 +199,8 @@ def _misfit(splits: Any, config: DatasetConfig) -> str:
         kinds = {(images.dtype, labels.dtype) for _, images, labels in parts}
     except (TypeError, ValueError, AttributeError):
         return "what is not ((images, labels), (images, labels)) of training and test, as tensors"
+    if other := next((type(x) for part in parts for x in part[1:] if not isinstance(x, Tensor)), None):
+        return f"{other.__module__}.{other.__qualname__}, must be torch tensors"
     if kinds != {(torch.uint8, torch.int64)}:
         given = " and ".join(sorted({f"{images}/{labels}".replace("torch.", "") for images, labels in kinds}))
         return f"images/labels of {given}, not uint8/int64"

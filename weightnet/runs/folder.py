@@ -15,11 +15,13 @@ A file is either absent or whole: it is written beside and renamed.
 """
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -39,6 +41,11 @@ __all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whol
 
 RESULTS = ("config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "model.pt", "predictions.npz")
 """A run's files that run.json holds the digests of, once it is done."""
+
+
+MOST_TABLE = 8 << 20  # bytes of a CSV file with a row an epoch
+
+_NUMBER = re.compile(r"-?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII).fullmatch  # as Python writes it
 
 
 class State(StrEnum):
@@ -146,7 +153,7 @@ class RunFolder:
                 if self._digest(name) != digest:
                     return f"{name} is not what the run left"
             if not record.files:
-                return impossible(self.metrics(), record.epochs)
+                return impossible(self.metrics(record.epochs), record.epochs)
         except OSError as error:
             return f"{Path(error.filename or '').name}: {error.strerror or error}"
         except ValueError as error:
@@ -161,6 +168,12 @@ class RunFolder:
         with open_file(self.path / Path(name).name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def attic(self) -> Path:
+        """Return the folder where finished runs lie whose successors are done. OSError: it cannot be made."""
+        old = self.path.parent / ".old"
+        old.mkdir(exist_ok=True)
+        return old
+
     def successor(self) -> "RunFolder":
         """Return where a finished run is executed anew: it counts until that is done too (`give_way`)."""
         return RunFolder(self.path.parent / ".new" / self.path.name)
@@ -171,9 +184,7 @@ class RunFolder:
         record = successor.record()
         if record and record.status == "done":
             if self.path.exists() or self.path.is_symlink():
-                old = self.path.parent / ".old" / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-                old.parent.mkdir(exist_ok=True)
-                self.path.rename(old)
+                self.path.rename(self.attic() / f"{self.path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
             successor.path.rename(self.path)
 
     def write_death(self, why: str) -> None:
@@ -207,24 +218,32 @@ class RunFolder:
         for name, content in contents.items():
             write_whole(self.path / name, content)
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self, epochs: int | None = None) -> list[dict[str, float]]:
         """Return the rows of metrics.csv, as `table` does: `METRICS`, then the run's own metrics."""
-        return self.table("metrics.csv", METRICS, own=True)
+        return self.table("metrics.csv", METRICS, own=True, most=epochs)
 
-    def table(self, name: str, columns: Sequence[str], *, own: bool = False) -> list[dict[str, float]]:
+    def table(
+        self, name: str, columns: Sequence[str], *, own: bool = False, most: int | None = None
+    ) -> list[dict[str, float]]:
         """Return the rows of one of the run's CSV files; none where there is no such file.
 
-        ValueError: it has other columns (`own`: than these, and any after them), or something that is no number.
+        ValueError: it has other columns (`own`: than these, and any after them), something that is no number as we
+        write it, or more than `most` rows.
         """
         path = self.path / name
         if not path.exists():
             return []
         try:
-            header, *rows = list(csv.reader(read_text(path).splitlines())) or [[]]
+            lines = read_text(path, MOST_TABLE).splitlines()
+            if most is not None and len(lines) > most + 1:
+                raise ValueError(f"{name} has {len(lines) - 1} of {most} epochs")
+            header, *rows = list(csv.reader(lines)) or [[]]
         except csv.Error as error:
             raise ValueError(f"{name}: {error}") from None
         if header[: len(columns) if own else None] != list(columns):
             raise ValueError(f"{name} has the columns {header}")
+        if wrong := next((cell for row in rows for cell in row if not _NUMBER(cell)), None):
+            raise ValueError(f"{name} has {wrong[:50]!r} in place of a number")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
     def difference(self, history: Sequence[EpochResult]) -> tuple[list[str], str]:
@@ -238,7 +257,7 @@ class RunFolder:
             if name != "metrics.csv" and not (self.path / name).exists():
                 continue
             compared.append(name)
-            header, lines = expected[0], (self.path / name).read_text(encoding="utf-8").splitlines()
+            header, lines = expected[0], read_text(self.path / name).splitlines()
             for row, found in zip(expected, chain(csv.reader(lines), repeat([])), strict=False):
                 for column, value, was in zip(header, row, chain(found, repeat("nothing")), strict=False):
                     if column != "seconds" and was != str(value):
@@ -268,6 +287,8 @@ def impossible(curve: Sequence[dict[str, float]], epochs: int | None) -> str:
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file beside and rename it, so that no reader ever meets half of it; after an OSError it is as before."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:

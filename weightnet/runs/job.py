@@ -27,6 +27,7 @@ from weightnet.experiment import (
     run_folder,
     slower,
 )  # fmt: skip
+from weightnet.plain import only_file
 from weightnet.runs import checkpoint
 from weightnet.runs.checkpoint import Checkpoint
 from weightnet.runs.folder import RunFolder
@@ -84,6 +85,8 @@ def run(
             now = next(origins([config]))
             why = record.origin(now).difference(now)
             return _report(folder, f"done already{f' (stale: {why})' if why else ''}")
+        if finished:
+            folder.attic()  # it is to have its place before the work begins
         training, place = Training(config), folder.successor() if finished else folder
         with _log_to(place.path / "run.log"):
             _execute(config, place, training, new_record(config, list(overrides), place.record()), stop)
@@ -176,7 +179,7 @@ class _RunLog(logging.FileHandler):
 def _log_to(path: Path) -> Iterator[None]:
     """Copy the log to a file while a run is executed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = _RunLog(path, encoding="utf-8")
+    handler = _RunLog(only_file(path), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)

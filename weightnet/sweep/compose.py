@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
 from weightnet.experiment import AnalysisConfig, Config, build, is_own, resolve, untaken
+from weightnet.sweep.mistakes import refuse
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -55,6 +56,7 @@ extra_folders: list[Path] = []  # of YAML, besides ours and the working director
 @contextmanager
 def composer(overrides: Sequence[str] = (), *, config_dir: str | None = None) -> "Iterator[Composer]":
     """Yield the composer of a sweep outside of run.py, for overrides and `--config-dir` as on its command line."""
+    refuse(overrides)
     offer_own_models(overrides)
     with config_loader(config_dir) as loader:
         yield Composer(loader, overrides)

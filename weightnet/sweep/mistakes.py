@@ -77,6 +77,31 @@ def _end_quietly() -> NoReturn:
     raise SystemExit(128 + signal.SIGPIPE) from None
 
 
+_REFUSED = {
+    r"~": "nothing can be taken out of the config; set it to another value, or null",
+    r"\+*[\w./]+@[\w.]*=": "the key of a group has no @; dataset=, model=, dims=, train= and experiment= choose",
+    r"\+*\w+=[\[{]": "must be one value (several make a sweep: -m model=pool,rmp; a key of a group: train.lr=0.1)",
+    r"(dataset|model|dims|train|experiment)=[^:]*\.\./[^:]*$": "must be the name of a choice; --help shows them",
+    r"\+*hydra\.(sweeper|launcher)=": "must be one of its keys, as in hydra.sweeper.rerun=all, or another one: "
+    "hydra/sweeper=NAME, hydra/launcher=NAME",
+    r"\++hydra\.(sweeper|launcher)\.\w+=": "nothing can be added to the keys of sweeps and launchers; leave out the +",
+    r"hydra\.verbose=(?!(?i:true|false|weightnet|hydra)$)": "must be true or false, or whose log: weightnet, hydra",
+}
+"""Words of a command line that Hydra takes, and what is wrong with them."""
+
+
+def refuse(words: Iterable[str]) -> None:
+    """Refuse words of a command line that Hydra would take, and pass over or mistake for others; raises UserError."""
+    for word in words:
+        for pattern, wrong in _REFUSED.items():
+            if re.match(pattern, word):
+                raise UserError(f"{word}: {wrong}")
+        key, _, paths = word.partition("=")
+        for path in re.findall(r"[^\[\],'\" ]+", paths) if key == "hydra.searchpath" else ():
+            if "://" not in (folder := path.removeprefix("file://")) and not Path(folder).is_dir():
+                raise UserError(f"{word}: there is no folder {folder}")
+
+
 def explain(error: BaseException) -> str:
     """Return what we, Hydra or OmegaConf found wrong as one sentence, with the close match where there is one."""
     if isinstance(error, UserError):
@@ -92,7 +117,7 @@ def explain(error: BaseException) -> str:
             group, _, choice = cause.missing_cfg_file.rpartition("/")
             if is_own(choice):
                 return f"model={choice}: a file with its whole path goes by model.feedback=/path/to/{choice}"
-            if f"{group}=" not in " ".join(sys.argv) and not cause.options:
+            if not group or (f"{group}=" not in " ".join(sys.argv) and not cause.options):
                 return f"--config-name={cause.missing_cfg_file}: there is no such config; leave the flag out"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"

@@ -110,7 +110,7 @@ def make_plan(
     varying = {part for values in axes.values() if len(values) > 1 for part in values}
     rules = {text: _rule(composer, text) for text in exclude}
     matched: set[str] = set()
-    untried: dict[str, Config] = {}  # parameters that some model does not take, by a config that asks for them
+    untried: dict[str, Config] = {}  # what some model does not take -> a config that asks for it
     jobs: dict[str, Job] = {}
     mistakes: list[str] = []
     misfits: list[Misfit] = []
@@ -129,7 +129,7 @@ def make_plan(
         except (UserError, HydraException, OmegaConfBaseException) as error:
             mistakes.append(explain(error))
             continue
-        untried |= {key: asked for key in asked.model.params if key not in config.model.params}
+        untried |= {wrong: asked} if (wrong := untaken(asked, [config])) else {}
         key = signature(config)
         merged += key in jobs
         if key not in jobs:
