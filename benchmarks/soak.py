@@ -82,9 +82,12 @@ def results(outputs: Path) -> dict[str, dict[str, str]]:
 
 
 def one_round(
-    outputs: Path, reference: dict[str, dict[str, str]], chance: random.Random
+    outputs: Path, reference: dict[str, dict[str, str]], chance: random.Random, patience: float
 ) -> tuple[Counter[str], list[str]]:
-    """Disturb sweeps a few times, then let one finish; return what went wrong, and what was done."""
+    """Disturb sweeps a few times, then let one finish; return what went wrong, and what was done.
+
+    `patience`: seconds after which a sweep hangs.
+    """
     said, sessions = [], []
     options = ["hydra.sweeper.rerun=all"] if chance.random() < 0.2 else []
     for _ in range(chance.randint(1, 4)):
@@ -97,12 +100,12 @@ def one_round(
             if chance.random() < 0.5:
                 _send(members(sweep.pid), signal.SIGKILL)
             try:
-                sweep.wait(timeout=120)
+                sweep.wait(timeout=patience)
             except subprocess.TimeoutExpired:
                 said.append("HANG")
                 _send(members(sweep.pid), signal.SIGKILL)
                 sweep.wait()
-    start(outputs).wait(timeout=300)
+    start(outputs).wait(timeout=patience)
     time.sleep(1)
     made, wrong = results(outputs), Counter[str]()
     wrong["hanging"] = said.count("HANG")
@@ -127,16 +130,19 @@ def main() -> None:
     chance, total, kinds, rounds = random.Random(options.seed), Counter[str](), Counter[str](), 0
     end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as scratch:
+        before = time.monotonic()
         start(Path(scratch, "reference")).wait()
+        patience = 120 + 5 * (time.monotonic() - before)  # two sweeps side by side on a machine that others use
         reference = results(Path(scratch, "reference"))
         assert len(reference) == RUNS
         while time.monotonic() < end:
             rounds += 1
-            wrong, said = one_round(Path(scratch, str(rounds)), reference, chance)
+            wrong, said = one_round(Path(scratch, str(rounds)), reference, chance, patience)
             total, kinds = total + wrong, kinds + Counter(said)
             if any(wrong.values()):
                 print(f"round {rounds}: {dict(+wrong)} after {', '.join(said)}", flush=True)
     counts = ", ".join(f"{kind} {total[kind]}" for kind in ("lost", "repeated", "differing", "hanging", "left"))
+    print(f"a sweep hangs after {patience:.0f} s")
     print(f"{rounds} rounds, {sum(kinds.values())} disturbances ({dict(kinds.most_common())}): {counts}")
     raise SystemExit(any(total.values()))
 
