@@ -184,7 +184,7 @@ def test_config_is_readable_yaml(folder: RunFolder, make_config: Callable[..., C
     read = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert read["model"] == {
         "name": "pool", "feedback": "pool", "uses": ["dx", "m", "n"], "kind": None, "scale": None,
-        "parameters_of": None, "params": {},
+        "parameters_of": None, "params": {"gain": 1.0, "fill": 1.0},
     }  # fmt: skip
     assert read["dims"] == {"rule": "published", "dx": 26, "m": 31, "n": 25, "hidden": 60}
     assert read["train"]["lr"] == 0.01 and read["seed"] == 1

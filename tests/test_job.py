@@ -281,7 +281,7 @@ def test_a_run_that_is_executed_anew_counts_until_that_is_done(make_config: Make
     with pytest.raises(KeyboardInterrupt):
         run(config, anew=True, stop=lambda: True)
     assert (first.folder / "run.json").read_bytes() == before and run(config).folder == first.folder
-    assert not (first.folder.parent / ".old").exists()
+    assert not list((first.folder.parent / ".old").iterdir())
     run(config, anew=True)  # goes on where it was stopped
     assert len((first.folder / "run.log").read_text().split("going on after epoch 1")) == 2
     assert len(list((first.folder.parent / ".old").iterdir())) == 1
