@@ -124,6 +124,7 @@ def test_every_mistake_is_named(make_config: MakeConfig) -> None:
         ({"std": [0.0]}, "dataset.std"),
         ({"channels": [5]}, "dataset.channels"),
         ({"examples": [5]}, "dataset.examples"),
+        ({"margin": -0.1}, "dataset.margin"),
     ],
 )
 def test_an_impossible_data_set_is_refused(make_config: MakeConfig, change: dict[str, object], message: str) -> None:

@@ -148,6 +148,8 @@ def _dataset_mistakes(config: Config) -> list[str]:
     elif (config.train.subset or 1) + (config.train.validation or 0) > dataset.examples[0]:
         asked = [f"train.{key}={value}" for key in ("subset", "validation") if (value := getattr(config.train, key))]
         wrong.append(f"{' '.join(asked)}: {dataset.name} has {dataset.examples[0]} training examples")
+    if dataset.margin is not None and not 0 < dataset.margin < math.inf:
+        wrong.append(f"dataset.margin={dataset.margin:g}: must be greater than 0, and finite; null: none")
     if any(pattern.startswith("/") or ".." in pattern.split("/") for pattern in dataset.files or ()):
         wrong.append(f"dataset.files={dataset.files}: must be patterns below data_root, not absolute paths or ..")
     if dataset.reader is not None and dataset.reader not in registry.READERS and not is_own(dataset.reader):
