@@ -20,9 +20,10 @@ def dose(config: Config) -> float | None:
 
     1 + |me|^2, in expectation over the initial weights; None where that is not known: of a feedback of one's own.
     """
-    if config.model.feedback not in ("none", *registry.FEEDBACKS, *registry.BIAS_RATES):
+    feedback, params = config.model.feedback, config.model.params
+    ours = feedback in registry.FEEDBACKS or feedback in registry.BIAS_RATES
+    if feedback not in ("none", "ones", "projection") and not (ours and config.dims.m and config.dims.n):
         return None
-    params = config.model.params
     if (multiplier := params.get("multiplier")) is not None:
         return float(multiplier)
     return float(1 + params.get("gain", 1.0) ** 2 * _squared_length(config))
