@@ -7,12 +7,13 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.config import Config
 from weightnet.errors import UserError
+from weightnet.experiment import untaken
 from weightnet.resolve import resolve
 from weightnet.sweep.compose import Composer, composer, to_config
 
@@ -63,13 +64,18 @@ def by_hydra(sweep: Composer, parts: tuple[str, ...]) -> Config | str:
 
 def by_us(sweep: Composer, parts: tuple[str, ...]) -> Config | str:
     try:
-        return resolve(sweep.compose(parts))
+        asked = sweep.compose(parts)
+        config = resolve(asked)
+        if wrong := untaken(asked, [config]):  # of a sweep, the plan looks at all its jobs
+            raise UserError(wrong)
+        return config
     except ERRORS as error:
         return f"{type(error).__name__}: {error}"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=OVERRIDES)
+@example(parts=("model=pool", "model.kind=dense"))
 def test_every_override_set_gives_what_hydra_gives(sweep: Composer, parts: tuple[str, ...]) -> None:
     assert by_us(sweep, parts) == by_hydra(sweep, parts)
 
