@@ -209,7 +209,7 @@ def test_an_edit_of_the_pool_feedback_makes_pool_and_its_controls_stale(project:
     assert sweep(project, *arguments).returncode == 0
     before = metrics(project / "outputs")
     feedback = project / "weightnet" / "net" / "feedback.py"
-    feedback.write_text(feedback.read_text().replace("value=1.0)", "value=1.00 * 1.0)"))
+    feedback.write_text(feedback.read_text().replace("self.fill)))", "1.00 * self.fill)))"))
     shown = sweep(project, *arguments).stdout
     assert "5 runs: 2 done, 3 stale; 0 to run" in shown and "3 stale: net.feedback.PoolFeedback changed" in shown
     verified = sweep(project, *arguments, "hydra.sweeper.rerun=verify")
@@ -217,7 +217,7 @@ def test_an_edit_of_the_pool_feedback_makes_pool_and_its_controls_stale(project:
     assert "3 of 3 replays agree, bit for bit" in verified.stdout and "5 runs: 5 done" in verified.stdout
     assert metrics(project / "outputs") == before and "5 done; 0 to run" in sweep(project, *arguments).stdout
 
-    feedback.write_text(feedback.read_text().replace("value=1.00 * 1.0)", "value=1.5)"))
+    feedback.write_text(feedback.read_text().replace("1.00 * self.fill)))", "1.5)))"))
     differing = sweep(project, *arguments, "hydra.sweeper.rerun=verify")
     assert differing.returncode == 1 and "0 of 3 replays agree" in differing.stdout
     assert "3 runs stay stale, their numbers differ here:" in differing.stderr

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +99,10 @@ def test_workers_that_die_at_birth_are_replaced(make_config: MakeConfig, monkeyp
         born.append(1)
         if len(born) <= 3:
             self.process.kill()
+            self.process.join()
+            with suppress(EOFError, OSError):  # should it have come as far as to say that it is ready
+                while self.pipe.poll():
+                    self.pipe.recv()
 
     monkeypatch.setattr(workers._Worker, "__init__", often_killed)
     tasks = [Task(make_config(seed=seed, epochs=1), []) for seed in (1, 2, 3)]
