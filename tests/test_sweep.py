@@ -223,7 +223,7 @@ def test_an_edit_of_the_pool_feedback_makes_pool_and_its_controls_stale(project:
     assert "3 runs stay stale, their numbers differ here:" in differing.stderr
     assert re.search(r"pool-dx26-m31-n25-s1-\w{8}: metrics.csv, epoch 1: train_loss was [\d.]+, now", differing.stderr)
     assert "2 done, 3 stale; 0 to run" in sweep(project, *arguments).stdout
-    feedback.write_text(feedback.read_text().replace("value=1.5)", "value=1 / 0)"))
+    feedback.write_text(feedback.read_text().replace("1.5)))", "1 / 0)))"))
     failed = sweep(project, *arguments, "hydra.sweeper.rerun=verify")
     assert failed.returncode == 1 and "0 of 0 replays agree" in failed.stdout
     assert "3 of 3 runs failed" in failed.stderr and "3 x <id> failed (ZeroDivisionError" in failed.stderr
