@@ -19,7 +19,8 @@ from weightnet.errors import UserError
 from weightnet.fingerprint import Origin, origins
 from weightnet.identity import arm, run_id, signature
 from weightnet.plain import printable
-from weightnet.runs.folder import METRICS, RunFolder, State, impossible
+from weightnet.runs.folder import RunFolder, State
+from weightnet.runs.history import METRICS, impossible
 from weightnet.runs.record import Record, read_record
 
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
@@ -181,9 +182,7 @@ def _read_run(folder: Path) -> _Read:
     curve = run.metrics(config.train.epochs)
     if wrong := impossible(curve, config.train.epochs if record.status == "done" else None) if curve else "":
         raise ValueError(wrong)
-    rows = run.table("feedback.csv", ("epoch", "norm", "change"), most=len(curve))
-    if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)) or any(min(row.values()) < 0 for row in rows):
-        raise ValueError("feedback.csv has impossible values")
+    rows = run.feedback(len(curve))
     feedback = {row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in rows}
     return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]
 

@@ -18,7 +18,8 @@ from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.fingerprint import origins
 from weightnet.identity import arm, run_folder, signature
-from weightnet.runs.folder import METRICS, RunFolder
+from weightnet.net.epoch import METRICS
+from weightnet.runs.folder import RunFolder
 
 MakeConfig = Callable[..., Config]
 LEASES: list[FileLock] = []

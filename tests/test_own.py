@@ -160,7 +160,7 @@ def test_a_run_of_ones_own_feedback(own: Callable[..., Config], folder: Path) ->
     record = RunFolder(result.folder).record()
     assert record and "my_feedback.py" in record.definitions and result.epochs == 2
     # |me| is that of the class: means of uniform weights, halved
-    norms = [row["norm"] for row in RunFolder(result.folder).table("feedback.csv", ("epoch", "norm", "change"))]
+    norms = [row["norm"] for row in RunFolder(result.folder).feedback(result.epochs)]
     assert 0 < norms[0] < 0.5 * 26**0.5
 
 

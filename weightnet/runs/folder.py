@@ -19,33 +19,23 @@ import errno
 import fcntl
 import hashlib
 import io
-import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import chain, repeat
 from pathlib import Path
 
 import yaml
 from filelock import FileLock
 
-from weightnet.experiment import METRICS, Config, EpochResult, Origin, read_config
-from weightnet.plain import open_file, printable, read_text, read_yaml
+from weightnet.experiment import Config, EpochResult, Origin, read_config
+from weightnet.plain import open_file, printable, read_yaml
+from weightnet.runs import history
 from weightnet.runs.record import Record, read_record, record_text, utc_now
-
-__all__ = ["METRICS", "RunFolder", "RunState", "State", "write_csv", "write_whole"]
-
 
 RESULTS = ("config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "model.pt", "predictions.npz")
 """A run's files that run.json holds the digests of, once it is done."""
-
-
-MOST_TABLE = 8 << 20  # bytes of a CSV file with a row an epoch
-
-_NUMBER = re.compile(r"-?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII).fullmatch  # as Python writes it
 
 
 class State(StrEnum):
@@ -153,7 +143,7 @@ class RunFolder:
                 if self._digest(name) != digest:
                     return f"{name} is not what the run left"
             if not record.files:
-                return impossible(self.metrics(record.epochs), record.epochs)
+                return history.impossible(self.metrics(record.epochs), record.epochs)
         except OSError as error:
             return f"{Path(error.filename or '').name}: {error.strerror or error}"
         except ValueError as error:
@@ -208,9 +198,9 @@ class RunFolder:
         """Write config.yaml."""
         write_whole(self.path / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False).encode())
 
-    def write_history(self, history: Sequence[EpochResult]) -> None:
+    def write_history(self, epochs: Sequence[EpochResult]) -> None:
         """Write metrics.csv, steps.csv and feedback.csv, each as a whole."""
-        for name, rows in tables(history).items():
+        for name, rows in history.tables(epochs).items():
             write_csv(self.path / name, rows)
 
     def write_products(self, contents: dict[str, bytes]) -> None:
@@ -219,70 +209,16 @@ class RunFolder:
             write_whole(self.path / name, content)
 
     def metrics(self, epochs: int | None = None) -> list[dict[str, float]]:
-        """Return the rows of metrics.csv, as `table` does: `METRICS`, then the run's own metrics."""
-        return self.table("metrics.csv", METRICS, own=True, most=epochs)
+        """Return the rows of metrics.csv: `history.read_metrics`."""
+        return history.read_metrics(self.path / "metrics.csv", epochs)
 
-    def table(
-        self, name: str, columns: Sequence[str], *, own: bool = False, most: int | None = None
-    ) -> list[dict[str, float]]:
-        """Return the rows of one of the run's CSV files; none where there is no such file.
+    def feedback(self, epochs: int) -> list[dict[str, float]]:
+        """Return the rows of feedback.csv: `history.read_feedback`."""
+        return history.read_feedback(self.path / "feedback.csv", epochs)
 
-        ValueError: it has other columns (`own`: than these, and any after them), something that is no number as we
-        write it, or more than `most` rows.
-        """
-        path = self.path / name
-        if not path.exists():
-            return []
-        try:
-            lines = read_text(path, MOST_TABLE).splitlines()
-            if most is not None and len(lines) > most + 1:
-                raise ValueError(f"{name} has {len(lines) - 1} of {most} epochs")
-            header, *rows = list(csv.reader(lines)) or [[]]
-        except csv.Error as error:
-            raise ValueError(f"{name}: {error}") from None
-        if header[: len(columns) if own else None] != list(columns):
-            raise ValueError(f"{name} has the columns {header}")
-        if wrong := next((cell for row in rows for cell in row if not _NUMBER(cell)), None):
-            raise ValueError(f"{name} has {wrong[:50]!r} in place of a number")
-        return [dict(zip(header, map(float, row), strict=True)) for row in rows]
-
-    def difference(self, history: Sequence[EpochResult]) -> tuple[list[str], str]:
-        """Compare the first epochs in the run's files with these, bit for bit, but for seconds.
-
-        Return the names of the files that are there, and the first number that differs ("" where none does). OSError:
-        metrics.csv cannot be read.
-        """
-        compared = []
-        for name, expected in tables(history).items():
-            if name != "metrics.csv" and not (self.path / name).exists():
-                continue
-            compared.append(name)
-            header, lines = expected[0], read_text(self.path / name).splitlines()
-            for row, found in zip(expected, chain(csv.reader(lines), repeat([])), strict=False):
-                for column, value, was in zip(header, row, chain(found, repeat("nothing")), strict=False):
-                    if column != "seconds" and was != str(value):
-                        at = "header" if row is header else f"{header[0]} {row[0]}"
-                        return compared, f"{name}, {at}: {column} was {was}, now {value}"
-        return compared, ""
-
-
-def impossible(curve: Sequence[dict[str, float]], epochs: int | None) -> str:
-    """Say what cannot be in the rows of a finished run's metrics.csv; nothing ("") where all can.
-
-    `epochs`: how many there must be, if that is known. A loss may be NaN or infinite: the run has diverged.
-    """
-    if not curve:
-        return "metrics.csv has no epoch"
-    if [row["epoch"] for row in curve] != list(range(1, len(curve) + 1)):
-        return "metrics.csv does not have every epoch once"
-    if epochs is not None and len(curve) != epochs:
-        return f"done, but metrics.csv has {len(curve)} of {epochs} epochs"
-    for row in curve:
-        positive = [row[column] for column in ("train_loss", "test_loss", "step", "seconds")]
-        finite = all(map(math.isfinite, (row["step"], row["seconds"])))
-        if not (0 <= row["test_accuracy"] <= 1 and finite) or any(value < 0 for value in positive):
-            return f"metrics.csv has impossible values in epoch {row['epoch']:.0f}"
-    return ""
+    def difference(self, epochs: Sequence[EpochResult]) -> tuple[list[str], str]:
+        """Compare the first epochs in the run's files with these: `history.difference`."""
+        return history.difference(self.path, epochs)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -305,17 +241,3 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_whole(path, text.getvalue().encode())
-
-
-def tables(history: Sequence[EpochResult]) -> dict[str, list[Sequence[object]]]:
-    """Return the rows, header first, of each file that a run's epochs are written to."""
-    rows = [[*(getattr(result, column) for column in METRICS), *result.own.values()] for result in history]
-    own = list(history[0].own) if history else []
-    written: dict[str, list[Sequence[object]]] = {
-        "metrics.csv": [[*METRICS, *own], *rows],
-        "steps.csv": [("step", "loss"), *(row for result in history for row in result.step_losses)],
-    }
-    feedback = [(result.epoch, *result.feedback) for result in history if result.feedback is not None]
-    if feedback:
-        written["feedback.csv"] = [("epoch", "norm", "change"), *feedback]
-    return written
