@@ -143,6 +143,7 @@ def _mixture(runs: pd.DataFrame) -> list[str]:
         *((name, [origin.definitions.get(name) for origin in made]) for name in names),
         *((f"data of {name}", [one.data for one in group]) for name, group in runs.groupby("dataset.name")["origin"]),
         ("torch", [origin.torch for origin in made]),
+        ("convolutions", [origin.convolutions for origin in made]),
     ]
     for _, group in runs.groupby("arm")["origin"]:  # an arm whose name has come to mean another definition
         reached = [set(origin.definitions) for origin in group if origin.definitions]

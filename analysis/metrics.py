@@ -80,6 +80,11 @@ class Outcome:
         return f"{self.metric.column}:{'last' if over == '1' else f'mean:{over}'}"
 
     @property
+    def epochs(self) -> int:
+        """How many epochs a run must have for it."""
+        return self.last or -self.first
+
+    @property
     def label(self) -> str:
         """What it is called: "test accuracy, mean of epochs 1 to 5"."""
         return f"{self.metric.label}, {self._over}"
@@ -126,9 +131,8 @@ class Outcome:
         there = [*(name for name in _BUILT_IN if name != "test_accuracy"), *(c for c in own if runs[c].notna().any())]
         if self.metric.column not in there:
             raise UserError(f"outcome {self}: no run has this metric; there are {', '.join(there)}")
-        needed = self.last or -self.first
-        if len(runs) and needed > (fewest := runs["train.epochs"].min()):
-            raise UserError(f"outcome {self}: takes {needed} epochs, and some of these runs have {fewest}")
+        if len(runs) and self.epochs > (fewest := runs["train.epochs"].min()):
+            raise UserError(f"outcome {self}: takes {self.epochs} epochs, and some of these runs have {fewest}")
 
 
 DEFAULT = Outcome()

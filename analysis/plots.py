@@ -21,6 +21,7 @@ COLOURS: dict[str, Colour] = {
     **dict(zip(KEYS, sns.color_palette("colorblind"), strict=True)),
     "bias_lr": (0.25, 0.25, 0.25), "wide": (0.0, 0.45, 0.35), "projection kron": (0.4, 0.25, 0.1),
     "projection srht": (0.45, 0.2, 0.55), "projection countsketch": (0.5, 0.5, 0.0),
+    "padding": (0.1, 0.1, 0.6), "equal": (0.75, 0.35, 0.45), "twin": (0.5, 0.75, 0.3),
 }  # fmt: skip
 """The same model has the same colour in every figure; seaborn's colour-blind palette, then others."""
 

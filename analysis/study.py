@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -77,7 +77,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     report_stale(runs, experiment.name)
     report_doubts(runs, experiment.name)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
-    outcome = experiment.outcome(options.outcome)
+    outcome = _outcome(experiment, runs, options.outcome)
     epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
     runs = outcome.put(runs, epochs, loaded.own)
     done = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()]
@@ -95,6 +95,17 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         options.margin,
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
     )
+
+
+def _outcome(experiment: Experiment, runs: pd.DataFrame, asked: str | None) -> Outcome:
+    """Return the outcome that is looked at: of runs too short for the primary one, the last epoch's."""
+    outcome = experiment.outcome(asked)
+    if asked is None and (epochs := runs["train.epochs"].min()) < outcome.epochs:
+        instead = replace(outcome, first=-1, last=None, exploratory=True)
+        print(f"{experiment.name}: the primary outcome, {outcome.label}, takes more than the {epochs} epochs of these "
+              f"runs; what is shown is exploratory: {instead.label}", file=sys.stderr)  # fmt: skip
+        return instead
+    return outcome
 
 
 def gather_drawn(experiments: Sequence[Experiment], loaded: Runs, options: Options | None = None) -> list[Study]:

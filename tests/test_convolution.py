@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from weightnet.net import native
+from weightnet import native
 from weightnet.net.convolution import Layer, native_features, torch_features
 
 pytestmark = pytest.mark.skipif(bool(native.why_not()), reason=f"no kernel: {native.why_not()}")

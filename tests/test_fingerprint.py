@@ -98,6 +98,12 @@ def test_new_definitions_and_other_rooms_are_no_code_of_these_runs(
     assert stale(before, look()) == {}
 
 
+def test_convolutions_that_round_otherwise_make_stale() -> None:
+    made = Origin("c0de", {"net.a": "1"}, None, "2.9", "native")
+    assert made.difference(replace(made, convolutions="torch")) == "native convolutions, now torch"
+    assert made.difference(replace(made, convolutions=None)) == ""  # no choice, or not known
+
+
 def test_c_is_code(package: Path, look: Callable[[], dict[str, Origin]]) -> None:
     before = look()
     edit(package / "net" / "convolution.c", "Ints off = most <= 0;", "Ints off = most < 0;")

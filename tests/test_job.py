@@ -17,11 +17,12 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from weightnet import native
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import Training, origins
 from weightnet.identity import arm, run_folder, signature
-from weightnet.net import data, native
+from weightnet.net import data
 from weightnet.net.feedback import PoolFeedback
 from weightnet.runs import checkpoint, job
 from weightnet.runs.folder import RunFolder, RunState, State

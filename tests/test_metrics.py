@@ -138,6 +138,17 @@ def test_an_outcome_of_more_epochs_than_there_are(outputs: Path) -> None:
         study(outputs, outcome="mean:3")
 
 
+def test_of_runs_too_short_for_the_primary_outcome_the_last_epoch_is_shown(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = load_experiment("fig1", ["train.epochs=2", "analysis.primary=test_loss:mean:1-5"])
+    shown = gather(experiment, load_runs(outputs)).outcome
+    assert (shown.metric.column, shown.first, shown.last, shown.exploratory) == ("test_loss", -1, None, True)
+    assert "takes more than the 2 epochs of these runs; what is shown is exploratory: test loss, last epoch" in (
+        capsys.readouterr().err
+    )
+
+
 def test_what_is_not_the_primary_outcome_is_exploratory(outputs: Path) -> None:
     overrides = ["train.epochs=2", "analysis.primary=test_loss:mean:2", "analysis.margin=0.2"]
     loaded, experiment = load_runs(outputs), load_experiment("fig1", overrides)

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from weightnet import native
 from weightnet.config import Config
-from weightnet.net import native
 from weightnet.net.model import WeightNet
 
-BUILD = [sys.executable, "-c", "from weightnet.net import native; native.build()"]
+BUILD = [sys.executable, "-c", "from weightnet import native; native.build()"]
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
 
 
@@ -115,7 +115,7 @@ def test_without_it_torch_computes_the_same(
     images = torch.randn(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with_it = WeightNet(config)(images)
     monkeypatch.setattr(native, "_kernel", lambda: "none today")
-    assert not native.used(config) and native.why_not() == "none today"
+    assert native.convolutions(config) == "torch" and native.why_not() == "none today"
     torch.testing.assert_close(with_it, WeightNet(config)(images), rtol=1e-4, atol=1e-5)
 
 
@@ -128,3 +128,6 @@ def test_a_sweep_without_a_compiler_says_so_once_and_records_it(tmp_path: Path) 
     assert (done.stdout + done.stderr).count("there is no C compiler") == 1
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/run.json")]
     assert [record["convolutions"] for record in records] == ["torch", "torch"]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    if not native.why_not():
+        assert "2 stale: torch convolutions, now native" in again.stdout

@@ -7,7 +7,7 @@ So a new feedback makes no finished run stale, and an edit of one makes those st
 code (`weightnet.own`), the modules that the config names count as wholes, and what they reach of this package. No torch
 in here: the code is read, not imported. The idea: pytest-testmon, and targets for R.
 
-**Data.** The content of the files that hold the data set.
+**Data.** The content of the files that hold the data set. **Convolutions**: the native kernel's, or torch's.
 """
 
 import ast
@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from weightnet import registry
+from weightnet import native, registry
 from weightnet.config import Config, DatasetConfig
 from weightnet.own import is_own, parsed, sources
 
@@ -53,6 +53,7 @@ class Origin:
     definitions: dict[str, str]  # "net.feedback.PoolFeedback" -> 8 hex digits; empty if recorded before 2026-11-25
     data: str | None  # 12 hex digits; None where unknown
     torch: str | None  # version
+    convolutions: str | None = None  # "native" or "torch" (`weightnet.native`); None: no choice, or before 2026-11-27
 
     def difference(self, other: "Origin") -> str:
         """Say in what the other origin differs; nothing ("") where it does not, or where it cannot be known."""
@@ -70,6 +71,8 @@ class Origin:
             found.append("data changed")
         if self.torch != other.torch:
             found.append(f"torch {self.torch}, now {other.torch}")
+        if self.convolutions and other.convolutions and self.convolutions != other.convolutions:
+            found.append(f"{self.convolutions} convolutions, now {other.convolutions}")
         return "; ".join(found)
 
 
@@ -89,7 +92,7 @@ def origins(configs: Iterable[Config]) -> Iterator[Origin]:
         key = repr((config.data_root, dataset.name, dataset.files))
         if key not in data:
             data[key] = data_hash(dataset, config.data_root)
-        yield Origin(code, definitions, data[key], torch)
+        yield Origin(code, definitions, data[key], torch, native.convolutions(config))
 
 
 @lru_cache

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from weightnet import native
 from weightnet.geometry import KERNEL
-from weightnet.net import native
 
 BLOCK = 16  # examples that convolution.c works on at once
 
@@ -30,7 +30,7 @@ def native_features(images: Tensor, *layers: Layer) -> Tensor:
     """Return what `torch_features` does, but for rounding; k is that of `geometry`.
 
     A network that has been moved from where it was built (`.double()`, `.cuda()`) goes on with torch's layers.
-    NoKernel: there is no kernel here (`weightnet.net.native`).
+    NoKernel: there is no kernel here (`weightnet.native`).
     """
     if images.dtype != torch.float32 or images.device.type != "cpu":
         return torch_features(images, *layers)

@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from weightnet import registry
+from weightnet import native, registry
 from weightnet.config import Config
 from weightnet.geometry import KERNEL, fan_in, flat_features
-from weightnet.net import native
 from weightnet.net.convolution import native_features, torch_features
 from weightnet.net.streams import initial, initial_linear, stream
 from weightnet.own import is_own
@@ -46,7 +45,7 @@ class WeightNet(nn.Module):
         self.test_feedback = config.eval.feedback
         self.initial_me: Tensor
         self.register_buffer("initial_me", self.me() if self.test_feedback != "live" else None, persistent=False)
-        self.features = native_features if native.used(config) else torch_features
+        self.features = native_features if native.convolutions(config) == "native" else torch_features
         if self.features is torch_features:
             self.to(memory_format=torch.channels_last)  # on a CPU, max-pooling is several times faster
 

@@ -133,8 +133,10 @@ def _complete(config: Config, folder: RunFolder, record: Record, lacking: list[s
     log.info("%s: it is replayed for that", what)
     training = Training(config)
     if difference := _replay(training, folder, record, config.train.epochs, stop):
-        raise RunFailed(f"{what}, and its replay gives other numbers ({difference}): nothing was written; "
-                        "hydra.sweeper.rerun=all runs it anew")  # fmt: skip
+        now = next(origins([config]))
+        stale = f"; stale: {why}" if (why := record.origin(now).difference(now)) else ""
+        raise RunFailed(f"{what}, and its replay gives other numbers ({difference}{stale}): nothing was written; "
+                        "as a sweep (-m), hydra.sweeper.rerun=all runs it anew")  # fmt: skip
     folder.write_products(training.products())
     record.files = folder.digests()
     folder.write_record(record)

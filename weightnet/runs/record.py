@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from weightnet.experiment import Config, Origin, arm, convolutions, device_name, facts, origins, shape, signature
+from weightnet.experiment import Config, Origin, arm, device_name, facts, origins, shape, signature
 from weightnet.plain import fits, read_json
 
 _PLAIN: dict[str, Any] = {"verified": dict[str, Any] | None}  # what JSON makes of a field that is no plain value
@@ -55,7 +55,7 @@ class Record:
     definitions: dict[str, str] = field(default_factory=dict)  # definition that the run reaches -> 8 hex digits
     data: str | None = None  # 12 hex digits of the content of the data set's files, where they are known
     device: str | None = None
-    convolutions: str | None = None  # "native" or "torch"; None before 2026-11-27
+    convolutions: str | None = None  # "native" or "torch", which round otherwise; None: no choice, or before 2026-11-27
     seconds: float | None = None  # of all epochs
     error: str | None = None  # traceback, or the cause of death
     verified: Verification | None = None
@@ -63,7 +63,7 @@ class Record:
 
     def origin(self, now: Origin) -> Origin:
         """Return what the run's numbers come from: as it was made if that is as `now`, else as it was verified last."""
-        made = Origin(self.code, self.definitions, self.data, self.versions.get("torch"))
+        made = Origin(self.code, self.definitions, self.data, self.versions.get("torch"), self.convolutions)
         return self.verified.origin if self.verified and made.difference(now) else made
 
 
@@ -113,7 +113,7 @@ def new_record(config: Config, overrides: list[str], before: Record | None) -> R
         parameters=known["parameters"], dw=known["dw"],
         code=origin.code, definitions=origin.definitions, data=origin.data,
         versions={"python": platform.python_version(), **{package: version(package) for package in packages}},
-        device=device_name(config), convolutions=convolutions(config), host=socket.gethostname(), pid=os.getpid(),
+        device=device_name(config), convolutions=origin.convolutions, host=socket.gethostname(), pid=os.getpid(),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import AnalysisConfig, Config, is_own
+from weightnet.experiment import PARAMS, AnalysisConfig, Config, is_own
 from weightnet.plain import printable
 from weightnet.sweep.interrupt import exit_status, received
 
@@ -138,7 +138,7 @@ def explain(error: BaseException) -> str:
     if "Ambiguous value for argument 'experiment=" in text:
         return "experiment: one experiment a command; each is a sweep of its own"
     if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{several[1]}: several values make a sweep: {program()} -m {several[1]}"
+        return f"{several[1]}: several values make a sweep: {program()} {shlex.join(['-m', *sys.argv[1:]])}"
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _unknown_key(cause.full_key)
@@ -190,11 +190,14 @@ def _unknown_key(key: str) -> str:
         return f"{key}: there is no such key; `{program()} --help` names those of sweeps and launchers"
     if key.partition(".")[0] == "experiment":
         return "the experiment's file is empty, or its first line is not '# @package _global_'"
-    keys = [*_keys(Config), *_keys(AnalysisConfig, "analysis.")]
+    params = (f"model.params.{name}" for names in PARAMS.values() for name in names)
+    keys = [*_keys(Config), *_keys(AnalysisConfig, "analysis."), *params]
+    by_last = {known.rpartition(".")[2]: known for known in keys}
+    if exact := by_last.get(key.rpartition(".")[2]):
+        return f"{key}: there is no such key; did you mean {exact}? `{program()} --cfg job` shows them all"
     group = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]
     if close := difflib.get_close_matches(key, group, n=1, cutoff=0.8):
         return f"{key}: there is no such key; did you mean {close[0]}? `{program()} --cfg job` shows them all"
-    by_last = {known.rpartition(".")[2]: known for known in keys}
     last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1)
     other = close_match(key, keys) if not last else f"; did you mean {by_last[last[0]]}?"
     return f"{key}: there is no such key{other} `{program()} --cfg job` shows them all"

@@ -219,4 +219,7 @@ def _failures(
     rerun = "verify" if master.hydra.sweeper.rerun == "verify" else "failed" if recorded else "missing"
     again = f"{program()} {shlex.join(['-m', *kept, f'hydra.sweeper.rerun={rerun}'])}"
     tracebacks = f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>"
-    return [*text, tracebacks, f"  run {'what is missing' if rerun == 'missing' else 'just those'} again: {again}"]
+    last = f"  run {'what is missing' if rerun == 'missing' else 'just those'} again: {again}"
+    if all(states[job.id].state == State.INCOMPLETE for members in causes.values() for job in members):
+        last = "  what is done stays as it is"  # a replay that gives other numbers will do so again
+    return [*text, tracebacks, last]

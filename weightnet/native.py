@@ -1,4 +1,4 @@
-"""The native kernel: convolution.c, compiled once for this machine's processor, by the compiler that is there.
+"""The native kernel: net/convolution.c, compiled once for this machine's processor, by the compiler that is there.
 
 Where there is none, torch's own layers do the same work, slower and with other rounding. No torch in here.
 """
@@ -19,7 +19,8 @@ from weightnet.config import Config
 from weightnet.geometry import KERNEL
 
 NARROW = 16  # fewer output channels than this fill no vector register of 16 floats: there torch's layers are slow
-SOURCE = Path(__file__).with_name("convolution.c").read_text(encoding="utf-8")  # at import, as the fingerprint is
+# at import, as the fingerprint is
+SOURCE = (Path(__file__).parent / "net" / "convolution.c").read_text(encoding="utf-8")
 NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
 FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", f"-DKERNEL={KERNEL}", "-shared", "-fPIC")
 PATIENCE = 120  # seconds for the compiler, which takes one or two
@@ -34,9 +35,11 @@ def fits(config: Config) -> bool:
     return config.device == "cpu" and config.train.precision == "float32" and max(config.dataset.channels) < NARROW
 
 
-def used(config: Config) -> bool:
-    """Tell whether the kernel computes the convolutions of a resolved config's network here."""
-    return fits(config) and not why_not()
+def convolutions(config: Config) -> str | None:
+    """Return what computes the convolutions of a resolved config's network here, `native` or `torch`, which round
+    otherwise; None: no kernel is for it.
+    """
+    return ("torch" if why_not() else "native") if fits(config) else None
 
 
 def why_not() -> str:
