@@ -36,8 +36,8 @@ class Experiment:
     axes: list[list[str]]
     """What is swept, as `weightnet.sweep.plan.Plan` has it."""
     seeds: set[int]
-    runs: list[str] | None
-    """The ids of its runs; None: all runs of its arms."""
+    runs: dict[str, str] | None
+    """The ids of its runs, each with its arm; None: all runs of its arms."""
     command: list[str]
     """The words of the command line that runs it."""
     selection: list[str]
@@ -48,6 +48,10 @@ class Experiment:
     """The smallest difference in it worth having. None: that of the data set, if it is an accuracy."""
     margins: Mapping[str, float | None]
     """Of accuracy, by data set."""
+    choose: str | None
+    """The swept key of which each arm is compared at its best value (`analysis.choice`)."""
+    looks: list[list[int]]
+    """The seeds of each look, as `weightnet.sweep.plan.Plan` has it."""
     files: list[Path]
     """Where its figures go, below the root of all output: each a path to which what a figure shows is added."""
 
@@ -154,8 +158,8 @@ def published(name: str, overrides: Sequence[str]) -> Path:
 def asked_for(overrides: Sequence[str], *, config_dir: str | None = None) -> Experiment:
     """Return exactly the runs of `run.py -m` with these overrides; the errors are those of `load_experiment`."""
     plan, command = _plan(overrides, config_dir), [*_run(config_dir), "-m", *overrides]
-    experiment = _experiment(plan, " ".join(overrides), list(overrides), command, Path("figures", file_name(overrides)))
-    return replace(experiment, runs=[job.id for job in plan.jobs])
+    file = Path("figures", file_name(overrides))
+    return replace(of_plan(plan), name=" ".join(overrides), selection=list(overrides), command=command, files=[file])
 
 
 def _run(config_dir: str | None) -> list[str]:
@@ -166,7 +170,13 @@ def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
     with composer(words, config_dir=config_dir) as jobs:
         sweeper = jobs.master.hydra.sweeper
         asked = {"zipped": sweeper.get("zip") or [], "exclude": sweeper.get("exclude") or []}
-        return make_plan(jobs, **asked, impossible=sweeper.get("impossible") or "refuse")
+        return make_plan(jobs, **asked, impossible=sweeper.get("impossible") or "refuse",
+                         looks=sweeper.get("looks") or [])  # fmt: skip
+
+
+def of_plan(plan: Plan) -> Experiment:
+    """Return exactly the runs of a plan."""
+    return replace(_experiment(plan, "the sweep", [], [], Path()), runs={job.id: job.arm for job in plan.jobs})
 
 
 def _experiment(plan: Plan, name: str, selection: list[str], command: list[str], file: Path) -> Experiment:
@@ -174,7 +184,7 @@ def _experiment(plan: Plan, name: str, selection: list[str], command: list[str],
     seeds = {config.seed for config in configs}
     primary, margin = read_outcome(plan.analysis.primary, "analysis.primary"), plan.analysis.margin
     return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, None, command, selection, primary, margin,
-                      plan.margins, [file])  # fmt: skip
+                      plan.margins, plan.analysis.choose, plan.looks, [file])  # fmt: skip
 
 
 def arms_of(configs: Iterable[Config], axes: list[list[str]]) -> dict[str, Arm]:

@@ -11,7 +11,8 @@ def choose_axes(
 ) -> list[str]:
     """Return which keys a picture has as axes: none (learning curves), x (the metric against it), x and y (heat maps).
 
-    They are what is asked for: x, y, or both; else the first two numeric keys of `axes`, of what was swept.
+    They are what is asked for: x, y, or both; else the first two numeric keys of `axes`, of what was swept, in which at
+    least half of the models vary: a line for one model among many others is no picture of these.
 
     UserError: what is asked for does not vary, or is no number.
     """
@@ -27,7 +28,7 @@ def choose_axes(
             raise UserError(f"--{flag}={key}: must be a number that varies in these runs; {names}")
     if x and not y:
         return [x]
-    others = [key for key in swept if key not in (x, y)]
+    others = [key for key in swept if key not in (x, y) and _most_vary(key, shown)]
     return [*([x] if x else others[:1]), y] if y else others[:2]
 
 
@@ -40,6 +41,12 @@ def _leader(keys: Sequence[str], arms: Sequence[Arm]) -> str | None:
 
 def _values(key: str, arms: Sequence[Arm]) -> set[object]:
     return {arm.values.get(key) for arm in arms} - {None}
+
+
+def _most_vary(key: str, arms: Sequence[Arm]) -> bool:
+    models = {arm.model for arm in arms}
+    varying = [len(_values(key, [arm for arm in arms if arm.model == model])) > 1 for model in models]
+    return 2 * sum(varying) >= len(models)
 
 
 def is_numeric(key: str, arms: Sequence[Arm]) -> bool:

@@ -26,8 +26,6 @@ CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
 FEWEST = 3
 """Observations from which on an interval is shown."""
-DECIDABLE = 2 + math.floor(-math.log2(LEVEL))
-"""Pairs from which on the sign-flip test can reject at `LEVEL`."""
 POWER = 0.8
 EXACT = 13
 """Seeds up to which all patterns of signs are gone through; of more, 10,000 of them are drawn."""
@@ -48,15 +46,20 @@ def summarise(data: pd.DataFrame, *, by: Sequence[str], value: str) -> pd.DataFr
     return table.assign(low=table["mean"] - half, high=table["mean"] + half)[[*by, "mean", "low", "high", "n"]]
 
 
-def _half_width(sem: pd.Series, n: pd.Series) -> pd.Series:
+def _half_width(sem: pd.Series, n: pd.Series, level: float = LEVEL) -> pd.Series:
     """Return half the width of Student's interval of means with these standard errors."""
-    half: pd.Series = sem * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n >= FEWEST))
+    half: pd.Series = sem * stats.t.isf(level / 2, (n - 1).where(n >= FEWEST))
     return half
+
+
+def decidable(level: float = LEVEL) -> int:
+    """Return the number of pairs from which on the sign-flip test can reject at this level."""
+    return 2 + math.floor(-math.log2(level))
 
 
 def compare(
     data: pd.DataFrame, *, arm: str, reference: str | Mapping[str, str], value: str, margin: float | None = None,
-    direction: int = 1,
+    direction: int = 1, level: float = LEVEL,
 ) -> pd.DataFrame:  # fmt: skip
     """Compare arms with a reference, or each with its own (arm -> reference), on the seeds that both have.
 
@@ -80,49 +83,54 @@ def compare(
         raise ValueError(f"{', '.join(sorted(lacking))} has no runs")
     paired = pd.DataFrame({name: table[name] - table[reference[name]] for name in data[arm].unique()
                            if name in reference}).astype(float)  # fmt: skip
-    n, mean, half = paired.count(), paired.mean(), _half_width(paired.sem(), paired.count())
+    n, mean, half = paired.count(), paired.mean(), _half_width(paired.sem(), paired.count(), level)
     better = ((direction or 1) * paired > 0) + 0.5 * (paired == 0)
     result = pd.DataFrame({"n": n, "difference": mean, "low": mean - half, "high": mean + half})
-    result = result.assign(**_p_values(paired.loc[:, n >= DECIDABLE].dropna(how="all"), margin),
-                           improvement=better.where(paired.notna()).mean())  # fmt: skip
-    result["verdict"] = _verdicts(result, margin, direction)
-    return result.join(_more_seeds(paired, result["verdict"], margin)).rename_axis(arm).reset_index()
+    p_values = _p_values(paired.loc[:, n >= decidable(level)].dropna(how="all"), margin, LEVEL / level)
+    result = result.assign(**p_values, improvement=better.where(paired.notna()).mean())
+    result["verdict"] = _verdicts(result, margin, direction, decidable(level))
+    return result.join(_more_seeds(paired, result["verdict"], margin, level)).rename_axis(arm).reset_index()
 
 
-def _p_values(paired: pd.DataFrame, margin: float | None) -> dict[str, pd.Series]:
-    """Return a family's p-values of no difference and of equivalence, by arm."""
+def _p_values(paired: pd.DataFrame, margin: float | None, looks: float) -> dict[str, pd.Series]:
+    """Return a family's p-values of no difference and of equivalence, by arm, `looks` times as great."""
     differences, arms = paired.to_numpy(), paired.columns
     sides = np.full((2, len(arms)), math.nan)
     if margin:
         both = np.hstack([margin - differences, margin + differences])
         sides = step_down(both, two_sided=False).reshape(2, -1)
-    equivalent = np.minimum(2 * sides.max(axis=0), 1)
-    return {"p": pd.Series(step_down(differences, two_sided=True), arms), "p_equivalent": pd.Series(equivalent, arms)}
+    both_ways = {"p": step_down(differences, two_sided=True), "p_equivalent": 2 * sides.max(axis=0)}
+    return {name: pd.Series(np.minimum(looks * values, 1), arms) for name, values in both_ways.items()}
 
 
-def _verdicts(result: pd.DataFrame, margin: float | None, direction: int) -> npt.NDArray[np.object_]:
+def _verdicts(result: pd.DataFrame, margin: float | None, direction: int, fewest: int) -> npt.NDArray[np.object_]:
     """Return the words for estimates and p-values, as the module's docstring has them."""
     different = (result["p"] < LEVEL) & ((result["low"] > 0) | (result["high"] < 0))
     within = result[["low", "high"]].abs().max(axis="columns") < (margin or 0)
     equivalent = within & (result["p_equivalent"] < LEVEL)
     word = np.where(result["difference"] > 0, *VERDICTS[direction]).astype(object)
-    undecided = np.where(result["n"] < DECIDABLE, f"cannot decide with n < {DECIDABLE}", "undecided")
+    undecided = np.where(result["n"] < fewest, f"cannot decide with n < {fewest}", "undecided")
     cases = [different & equivalent, different, equivalent]
     return np.select(cases, [word + ", but by less than the margin", word, "equivalent"], undecided.astype(object))
 
 
-def _more_seeds(paired: pd.DataFrame, verdict: pd.Series, margin: float | None) -> pd.DataFrame:
+def is_decided(verdict: pd.Series) -> pd.Series:
+    """Tell which verdicts are one, not `undecided` or `cannot decide`."""
+    return verdict.str.contains("better|worse|higher|lower|equivalent")
+
+
+def _more_seeds(paired: pd.DataFrame, verdict: pd.Series, margin: float | None, level: float) -> pd.DataFrame:
     """Return `seeds` and `seeds_high` of the arms that are not decided.
 
     The level is what the arms that do not differ leave for each. The bound of the standard deviation counts the arms,
     which share their reference, as one.
     """
     n, answers = paired.count(), pd.DataFrame(math.nan, paired.columns, ["seeds", "seeds_high"])
-    undecided = ~verdict.str.contains("better|worse|higher|lower|equivalent")
+    undecided = ~is_decided(verdict)
     if margin and n.max() > 1:
         pooled = math.sqrt((paired.var() * (n - 1)).sum() / (n - 1).clip(lower=0).sum())
         upper = pooled * math.sqrt((n.max() - 1) / stats.chi2.ppf(LEVEL, n.max() - 1))
-        level = LEVEL / max(1, (undecided | (verdict == "equivalent")).sum())
+        level /= max(1, (undecided | (verdict == "equivalent")).sum())
         for column, deviation in zip(answers, (pooled, upper), strict=True):
             needed = seeds_needed(deviation, margin, level)
             answers.loc[undecided, column] = (needed - n[undecided]).clip(lower=1)

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.arms import partners
+from analysis.choice import choose
 from analysis.experiments import Experiment
 from analysis.load import Runs, count_runs, refuse_mixture, report_doubts, report_stale
 from analysis.metrics import Outcome
 from analysis.pictures import choose_axes
+from analysis.stats import is_decided
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
 
@@ -67,7 +70,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         RunFailed: it has no run.
     """
     options = options or Options()
-    runs = _select(experiment, loaded.runs)
+    runs = select(experiment, loaded.runs)
     if runs.empty:
         again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
         where = f"{loaded.outputs}/runs; run it with: {again}"
@@ -76,13 +79,19 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         refuse_mixture(runs)
     report_stale(runs, experiment.name)
     report_doubts(runs, experiment.name)
-    _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
     outcome = _outcome(experiment, runs, options.outcome)
     epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
     runs = outcome.put(runs, epochs, loaded.own)
     done = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()]
     shown = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
     tag = [outcome.short] * outcome.exploratory + [key for key in (options.x, options.y) if key]
+    compared = choose(runs, epochs, experiment, outcome) if experiment.choose else runs
+    differences = compare_arms(compared, experiment, outcome, options)
+    if experiment.looks and experiment.runs and options.reference in (None, "baseline"):
+        decided, there = decided_arms(experiment, differences), set(runs["run"])
+        needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
+        experiment = replace(experiment, runs=needed)
+    _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
     return Study(
         experiment,
         loaded.outputs,
@@ -90,7 +99,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         epochs,
         outcome,
         choose_axes(shown, experiment.axes, x=options.x, y=options.y),
-        _differences(runs, experiment, outcome, options),
+        differences,
         options.reference or "baseline",
         options.margin,
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
@@ -128,7 +137,7 @@ def _root(outputs: Path, experiment: Experiment) -> list[str]:
     return [] if known or outputs == Path("outputs") else [f"outputs={outputs}"]
 
 
-def _select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
+def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
     chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
     if experiment.runs is not None:
@@ -168,7 +177,7 @@ def _by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
-def _differences(runs: pd.DataFrame, experiment: Experiment, outcome: Outcome, options: Options) -> pd.DataFrame | None:
+def compare_arms(runs: pd.DataFrame, experiment: Experiment, outcome: Outcome, options: Options) -> pd.DataFrame | None:
     """Return the comparison with the reference; with the baseline, where each arm has one, and several seeds."""
     margins = experiment.margins_of(outcome, options.margin)
     if options.reference:
@@ -178,6 +187,21 @@ def _differences(runs: pd.DataFrame, experiment: Experiment, outcome: Outcome, o
             table = difference_table(runs, experiment, "baseline", outcome, margins)
             return table if len(table) else None
     return None
+
+
+def decided_arms(experiment: Experiment, differences: pd.DataFrame | None) -> dict[str, str]:
+    """Return the arms that a look has decided, in words, and the references that are not needed any more."""
+    if differences is None:
+        return {}
+    names = experiment.labels()
+    sizes = {len(seeds) for seeds in experiment.looks}
+    rows = differences[is_decided(differences["verdict"]) & differences["n"].isin(sizes)]
+    words = {row["arm"]: f"{row['dataset']}, {row['label']}: {row['verdict']}" for _, row in rows.iterrows()}
+    pairs = partners(experiment.arms, experiment.swept, "baseline")
+    for reference in {other for others in pairs.values() for other in others}:
+        if all(key in words for key, others in pairs.items() if reference in others):
+            words[reference] = f"{names[reference]}: all that is compared with it"
+    return words
 
 
 def has_seeds(done: pd.DataFrame) -> bool:

@@ -30,11 +30,13 @@ class Sweep:
     command: str
     overrides: list[str]
     axes: list[list[str]]
-    runs: list[str]
-    """Their ids, in the order of its plan."""
+    runs: dict[str, str]
+    """Their ids, in the order of its plan, each with its arm ("" where an older sweep does not say)."""
     analysis: AnalysisConfig
     margins: dict[str, float | None]
     """Of its data sets."""
+    looks: list[list[int]]
+    """The seeds of each look."""
 
 
 def last_sweep(outputs: Path) -> Sweep | None:
@@ -58,24 +60,31 @@ def read_sweep(folder: Path) -> Sweep:
     command, overrides, axes = asked.get("command"), asked.get("overrides"), asked.get("axes")
     if not (isinstance(command, str) and _words(overrides) and isinstance(axes, list) and all(map(_words, axes))):
         raise ValueError("sweep.json does not say command, overrides and axes")
-    runs = [row.get("id") or "" for row in csv.DictReader(read_text(folder / "plan.csv").splitlines())]
+    rows = csv.DictReader(read_text(folder / "plan.csv").splitlines())
+    runs = [(row.get("id") or "", row.get("arm") or "") for row in rows]
     if len(runs) != asked.get("runs", len(runs)):
         raise ValueError(f"plan.csv has {len(runs)} of {asked['runs']} runs")
     command.encode()  # ValueError: it is no text
     shlex.split(command)  # ValueError: it has half a quotation
     primary, margin, margins = asked.get("primary", "accuracy"), asked.get("margin"), asked.get("margins", {})
+    looks, choose = asked.get("looks", []), asked.get("choose")
     if not (fits(primary, str) and fits(margin, float | None) and fits(margins, dict[str, float | None])):
         raise ValueError("sweep.json does not say primary, margin and margins as a sweep does")
-    if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run in runs):
+    if not fits(choose, str | None):
+        raise ValueError("sweep.json does not say choose as a sweep does")
+    if not fits(looks, list[list[int]]) or not all(looks) or sorted(map(len, looks)) != list(map(len, looks)):
+        raise ValueError("sweep.json does not say looks as a sweep does")
+    if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run, _ in runs):
         raise ValueError("plan.csv does not name runs")
     return Sweep(
         folder,
         command,
         overrides,
         axes,
-        list(dict.fromkeys(runs)),
-        AnalysisConfig(primary=primary, margin=margin),
+        dict(runs),
+        AnalysisConfig(primary=primary, margin=margin, choose=choose),
         margins,
+        looks,
     )
 
 
@@ -120,6 +129,8 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
         primary=read_outcome(sweep.analysis.primary, "analysis.primary"),
         margin=sweep.analysis.margin,
         margins=sweep.margins,
+        choose=sweep.analysis.choose,
+        looks=sweep.looks,
         files=[*files, sweep.folder.absolute() / "figure"],
     )
 

@@ -1,11 +1,13 @@
 """What the arms reached: mean, 95% interval, n; and paired differences."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from analysis.arms import partners
 from analysis.experiments import Experiment
+from analysis.looks import compare_at_looks
 from analysis.metrics import DEFAULT, Outcome
 from analysis.stats import compare
 from weightnet.errors import UserError
@@ -67,15 +69,17 @@ def difference_table(
 
     The runs are the experiment's, in the order of its arms; each is compared with the arm of the model `reference`
     that has the same data set and values of the keys that were swept (`arm` and `partner` are
-    their keys). `margins` are those of the data sets. The arms of a data set are a family. The last column names what
-    both differ in besides the feedback (`CONFOUNDS`).
+    their keys). `margins` are those of the data sets. The arms of a data set are a family. Where the experiment has
+    looks, an arm is compared at the one that decided it. The last column names what both differ in besides the feedback
+    (`CONFOUNDS`).
 
     Raises:
         UserError: there is no such arm, or more than one.
     """
     done, metric = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()], outcome.metric
     arms = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
-    names, found = experiment.labels(), partners(arms, experiment.swept, reference)
+    names = experiment.labels()
+    found = partners(arms, [key for key in experiment.swept if key != experiment.choose], reference)
     columns, parts = ["dataset", *_KEYS, "label", "reference", *_COMPARED], []
     for dataset, group in done.groupby("dataset.name", sort=False):
         own = [key for key, arm in arms.items() if arm.dataset == dataset and arm.model == reference]
@@ -88,8 +92,11 @@ def difference_table(
         if not pairs:  # nothing to compare it with, yet
             continue
         margin = margins.get(str(dataset))
-        compared = compare(group, arm="arm", reference=pairs, value=metric.column, margin=margin,
-                           direction=metric.direction)  # fmt: skip
+        asked: dict[str, Any] = dict(
+            arm="arm", reference=pairs, value=metric.column, margin=margin, direction=metric.direction
+        )
+        looks = experiment.looks
+        compared = compare_at_looks(group, looks, **asked) if looks else compare(group, **asked)
         partner = compared["arm"].map(pairs)
         parts.append(compared.assign(
             dataset=dataset, partner=partner, label=compared["arm"].map(names), reference=partner.map(names),

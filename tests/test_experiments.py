@@ -68,7 +68,8 @@ def test_an_experiment_draws_itself_or_those_that_it_names(own: str) -> None:
 def test_overrides_ask_for_exactly_the_runs_of_the_sweep() -> None:
     overrides = ["model=baseline,pool", "dataset=digits", "dims=controlled", "dims.m=31,62", "seed=1,2"]
     experiment = asked_for(overrides)
-    assert experiment.runs == [run_id(config) for config in expand(overrides)] and len(experiment.runs) == 6
+    assert experiment.runs is not None
+    assert list(experiment.runs) == [run_id(config) for config in expand(overrides)] and len(experiment.runs) == 6
     assert experiment.axes == [["model"], ["dims.m"], ["seed"]]
     assert asked_for(["experiment=fig3", "seed=2"]).seeds == {2}
 

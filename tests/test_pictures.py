@@ -22,6 +22,7 @@ ZIPPED = 'hydra.sweeper.zip=["dims.dx,dims.m"]'
         (["model=pool", "train.precision=float32,bf16", "train.lr=0.1"], []),
         (["model=pool", "train.lr=0.1,0.2", "seed=1,2"], ["train.lr"]),
         (["model=baseline,pool", "dims=controlled", "dims.m=31,62"], ["dims.m"]),
+        (["model=baseline,pool,constant,ones", "model.params.fill=0,1"], []),  # which pool alone has
         (["train.subset=100,200", "model=baseline,pool"], ["train.subset"]),
         (["model=pool", "train.subset=null,200"], []),  # all examples are no number
         (["train.momentum=0,0.5", "train.lr=0.1,0.2"], ["train.momentum", "train.lr"]),

@@ -371,3 +371,42 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert len(metrics(disk)) == 12 and kept.items() <= metrics(disk).items()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_arms_that_a_look_decides_do_not_go_on(tmp_path: Path) -> None:
+    arguments = [
+        "model=baseline,twin,padding", "train.epochs=1", "train.subset=64", "seed=range(1,17)", "dataset.margin=0.5",
+        "hydra.sweeper.looks=[8,16]", f"outputs={tmp_path}",
+    ]  # fmt: skip
+    first = sweep(ROOT, *arguments)
+    assert first.returncode == 0, first.stderr
+    assert "48 to run, less what looks at 8 seeds make needless" in first.stdout
+    assert re.search(r"^look at 8 seeds: digits, without feedback, twin: equivalent$", first.stdout, re.MULTILINE)
+    assert "48 runs: 40 done, 8 not needed" in first.stdout and "without a result" not in first.stderr
+    ran = {(model, int(seed[1:])) for _, model, *_, seed, _ in (name.split("-") for name in records(tmp_path))}
+    wanted = {"baseline": range(1, 17), "padding": range(1, 17), "twin": range(1, 9)}
+    assert ran == {(model, seed) for model, seeds in wanted.items() for seed in seeds}
+    summary = rows(next((tmp_path / "sweeps").iterdir()) / "summary.csv")
+    assert [row["state"] for row in summary].count("not needed") == 8
+    again = sweep(ROOT, *arguments)
+    assert again.returncode == 0 and "48 runs: 40 done, 8 not needed" in again.stdout  # and nothing has run again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=baseline,pool", "seed=range(1,17)", "hydra.sweeper.looks=[8,12]"], "the last one that of all seeds of "
+         "this sweep, 16"),
+        (["model=baseline,pool", "seed=range(1,17)", "hydra.sweeper.looks=[16,8]"], "each greater than the one before"),
+        (["model=baseline,pool", "seed=range(1,17)", "hydra.sweeper.looks=[4,16]"], "4 seeds can decide nothing; the "
+         "first look must be at 7 or more"),
+        (["model=pool,ones", "seed=range(1,17)", "hydra.sweeper.looks=[8,16]"], "each arm is compared with one arm of "
+         "model=baseline, and 'pool' has 0 here"),
+    ],
+    ids=["fewer", "falling", "early", "alone"],
+)  # fmt: skip
+def test_impossible_looks_are_refused_before_any_work(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = sweep(ROOT, *arguments, f"outputs={tmp_path}")
+    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

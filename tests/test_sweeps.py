@@ -86,7 +86,7 @@ def test_only_the_sweeps_own_runs_are_read(tmp_path: Path) -> None:
     finish([*others, *configs])
     sweep = read_sweep(folder)
     loaded = load_runs(tmp_path, sweep.runs)
-    assert loaded.runs["run"].tolist() == sweep.runs and set(loaded.runs["seed"]) == {1}
+    assert loaded.runs["run"].tolist() == list(sweep.runs) and set(loaded.runs["seed"]) == {1}
     (study,) = studies_of(sweep, loaded)
     assert study.experiment.axes == [["model"]]
 

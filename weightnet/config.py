@@ -142,6 +142,8 @@ class AnalysisConfig:
     """The outcome, as `analysis.metrics.read_outcome` takes it; any other is exploratory."""
     margin: float | None = None
     """The smallest difference in it worth having. None: the data set's, if it is an accuracy."""
+    choose: str | None = None
+    """A swept key, such as train.lr: arms are compared each at the value that is its best on `train.validation`."""
 
 
 def read_config(plain: dict[str, Any]) -> Config:

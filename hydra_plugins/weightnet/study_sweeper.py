@@ -2,7 +2,8 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -11,6 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from weightnet.errors import RunFailed, UserError
+
+if TYPE_CHECKING:
+    from weightnet.sweep.plan import Plan
 
 
 @dataclass
@@ -24,6 +28,7 @@ class StudySweeperConfig:
     exclude: list[str] = field(default_factory=list)  # combinations to leave out: ["model=rmp,dataset=cifar"]
     zip: list[str] = field(default_factory=list)  # axes that move together, not crossing: ["model,dims.hidden"]
     impossible: str = "refuse"  # combinations whose dimensions do not fit; skip: leave them out
+    looks: list[int] = field(default_factory=list)  # [8, 16]: after 8 seeds, arms go on to 16 that are not decided yet
     params: dict[str, str] | None = None  # axes, as on the command line: {model: "baseline,pool"}
 
 
@@ -46,8 +51,14 @@ class StudySweeper(Sweeper):
         from weightnet.sweep.sweep import sweep
 
         try:
-            return sweep(*self.asked)
+            return sweep(*self.asked, look=_look)
         except (RunFailed, UserError):  # Hydra calls them only where nothing failed; but the others have given results
             with suppress(SystemExit):
                 self.callbacks.on_multirun_end(config=self.asked[2])
             raise
+
+
+def _look(plan: "Plan", outputs: Path) -> dict[str, str]:
+    from analysis.stages import decided  # not above: pandas takes a second
+
+    return decided(plan, outputs)

@@ -15,6 +15,7 @@ from weightnet.experiment import (
     AnalysisConfig,
     Config,
     Origin,
+    arm,
     origins,
     products,
     resolve,
@@ -59,6 +60,11 @@ class Job:
         """The run's files."""
         return RunFolder(run_folder(self.config))
 
+    @property
+    def arm(self) -> str:
+        """What its seeds are replicates of."""
+        return arm(self.config)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -70,6 +76,7 @@ class Plan:
     excluded: int
     impossible: int  # whose dimensions do not fit, left out
     analysis: AnalysisConfig
+    looks: list[list[int]]  # the seeds that have run at each look, the last one that of all; empty: no looks
 
     @property
     def margins(self) -> dict[str, float | None]:
@@ -90,12 +97,14 @@ def _state(job: Job, now: Origin) -> RunState:
 
 
 def make_plan(
-    composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = (), impossible: str = "refuse"
-) -> Plan:
+    composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = (), impossible: str = "refuse",
+    looks: Sequence[int] = (),
+) -> Plan:  # fmt: skip
     """Compose and check all jobs of a sweep. It looks at no run folder.
 
     `zipped` are axes that move together, as "key,key"; `exclude` combinations to leave out, as "key=value,key=value";
-    `impossible`: `skip` leaves out combinations whose dimensions do not fit.
+    `impossible`: `skip` leaves out combinations whose dimensions do not fit; `looks` are the numbers of seeds after
+    which arms may be decided, the last one that of all.
 
     Raises:
         UserError: a job is impossible, or `zipped` or `exclude` is; the message has every mistake.
@@ -143,7 +152,16 @@ def make_plan(
         unused.append("hydra.sweeper.exclude leaves nothing to run")
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
-    return Plan(list(jobs.values()), moving, merged, excluded, len(misfits), composer.analysis())
+    seeds = _looks(looks, list(dict.fromkeys(config.seed for config in planned)))
+    return Plan(list(jobs.values()), moving, merged, excluded, len(misfits), composer.analysis(), seeds)
+
+
+def _looks(sizes: Sequence[int], seeds: list[int]) -> list[list[int]]:
+    """Return the seeds of each look at so many of them."""
+    if sizes and ([*sizes] != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != len(seeds)):
+        raise UserError(f"hydra.sweeper.looks={[*sizes]}: must be numbers of seeds, each greater than the one before, "
+                        f"the last one that of all seeds of this sweep, {len(seeds)}")  # fmt: skip
+    return [seeds[:size] for size in sizes]
 
 
 def _rule(composer: Composer, text: str) -> list[Override]:

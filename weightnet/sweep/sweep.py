@@ -4,10 +4,10 @@ import json
 import shlex
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,15 @@ _EXPLAINED = (State.STALE, State.DAMAGED, State.INCOMPLETE)
 
 States = dict[str, RunState]  # job's id -> where its run stands
 
+Look = Callable[[Plan, Path], dict[str, str]]
+"""Tells which arms are decided by the runs below a root of all output, and how, in words. UserError: those of such a
+plan cannot be."""
 
-def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Sequence[Outcome]:
+
+def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, look: Look) -> Sequence[Outcome]:
     """Plan the sweep of Hydra's config `master`, launch what its `rerun` asks for, write its records, and report.
+
+    `look` is asked between the stages of a plan with looks.
 
     Raises:
         UserError: an option or a job is impossible; nothing has run then.
@@ -49,7 +55,9 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
     if verifying and not isinstance(launcher, Engine):
         raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local")
     plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
-                     impossible=options.impossible)  # fmt: skip
+                     impossible=options.impossible, looks=options.looks)  # fmt: skip
+    if plan.looks:
+        look(plan, outputs)  # refuses before any work
     states = read_states(plan.jobs)
     jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
@@ -63,15 +71,47 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig) -> Seque
         print(f"  {why}", flush=True)
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
     jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
+    title = f"sweep {folder.name}: {' '.join(master.hydra.overrides.task)}"
+    launched: list[Job] = []
+    outcomes: list[Outcome] = []
+    needless: set[str] = set()
     try:
-        title = f"sweep {folder.name}: {' '.join(master.hydra.overrides.task)}"
-        outcomes = _launch(launcher, jobs, options, title)
+        for stage in _stages(plan, jobs, lambda: look(plan, outputs)):
+            needless |= {job.id for job in stage.needless}
+            outcomes += _launch(launcher, stage.jobs, options, title) if stage.jobs else []
+            launched += stage.jobs
+            if any(isinstance(outcome.error, CancelledError) for outcome in outcomes):
+                break
     finally:
         states = read_states(plan.jobs)
-        _write_summary(folder, plan, states)
-    print(f"{_counts(plan, states)}; summary in {folder}/summary.csv", flush=True)
-    _raise_failures(jobs, outcomes, states, master)
+        _write_summary(folder, plan, states, needless)
+    print(f"{_counts(plan, states, needless)}; summary in {folder}/summary.csv", flush=True)
+    _raise_failures(launched, outcomes, states, master)
     return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What runs between two looks, and what does not any more."""
+
+    jobs: list[Job]
+    needless: list[Job]
+
+
+def _stages(plan: Plan, jobs: list[Job], look: Callable[[], dict[str, str]]) -> Iterator[_Stage]:
+    """Yield what to run up to each look of the plan, all at once where it has none; say what each look has decided."""
+    known: dict[str, str] = {}
+    before: list[int] = []
+    for seeds in plan.looks or [[job.config.seed for job in plan.jobs]]:
+        stage = [job for job in jobs if job.config.seed in seeds and job.config.seed not in before]
+        if before:
+            decided = look()
+            new = [words for arm, words in decided.items() if arm not in known]
+            print(f"look at {len(before)} seeds: {'; '.join(new) or 'nothing is decided'}", flush=True)
+            known = decided
+        needless = [job for job in stage if job.arm in known]
+        yield _Stage([job for job in stage if job.arm not in known], needless)
+        before = seeds
 
 
 def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str) -> Sequence[Outcome]:
@@ -85,8 +125,9 @@ def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str
     return [Outcome(value) if completed else Outcome(error=value) for completed, value in ended]
 
 
-def _counts(plan: Plan, states: States) -> str:
-    counted, runs = Counter(states[job.id].state for job in plan.jobs), "run" if len(plan.jobs) == 1 else "runs"
+def _counts(plan: Plan, states: States, needless: Collection[str] = ()) -> str:
+    counted = Counter("not needed" if job.id in needless else states[job.id].state for job in plan.jobs)
+    runs = "run" if len(plan.jobs) == 1 else "runs"
     return f"{len(plan.jobs)} {runs}: {', '.join(f'{number} {state}' for state, number in counted.items())}"
 
 
@@ -95,7 +136,9 @@ def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
     excluded = f", {plan.excluded} excluded" if plan.excluded else ""
     excluded += f", {plan.impossible} that do not fit left out" if plan.impossible else ""
     todo = "verify" if rerun == "verify" else "run"
-    print(f"{_counts(plan, states)}{merged}{excluded}; {count} to {todo}", flush=True)
+    looks = f", less what looks at {', '.join(str(len(seeds)) for seeds in plan.looks[:-1])} seeds make needless"
+    looks *= bool(plan.looks[1:] and count)
+    print(f"{_counts(plan, states)}{merged}{excluded}; {count} to {todo}{looks}", flush=True)
     reasons = Counter((state.state, state.why) for state in states.values() if state.state in _EXPLAINED)
     for (state, why), number in reasons.most_common(5):
         print(f"  {number} {state}: {why}", flush=True)
@@ -140,7 +183,8 @@ def _duration(seconds: float) -> str:
 
 def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
     """Make `<outputs>/sweeps/<time>/`, where nothing is ever overwritten; write what was asked and is planned."""
-    rows = [[job.id, job.differing, states[job.id].state, facts(job.config)["parameters"]] for job in plan.jobs]
+    rows = [[job.id, job.arm, job.differing, states[job.id].state, facts(job.config)["parameters"]]
+            for job in plan.jobs]  # fmt: skip
     try:
         folder = _new_folder(Path(master.hydra.sweep.dir))
         with flag_override(master, "readonly", False):
@@ -148,9 +192,10 @@ def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
         command = {
             "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes,
             "runs": len(plan.jobs), **asdict(plan.analysis), "margins": plan.margins,
+            "looks": plan.looks,
         }  # fmt: skip
         write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
-        write_csv(folder / "plan.csv", [["id", "differing", "state", "parameters"], *rows])
+        write_csv(folder / "plan.csv", [["id", "arm", "differing", "state", "parameters"], *rows])
     except (OSError, ValueError) as error:  # ValueError: no name at all
         error = error if isinstance(error, OSError) else OSError(str(error))
         why = f"cannot write to {master.hydra.sweep.dir} ({error.strerror or error}); nothing was run"
@@ -167,7 +212,7 @@ def _new_folder(path: Path, number: int = 1) -> Path:
         return _new_folder(path, number + 1)
 
 
-def _write_summary(folder: Path, plan: Plan, states: States) -> None:
+def _write_summary(folder: Path, plan: Plan, states: States, needless: Collection[str]) -> None:
     """Write a row a run: what it reached."""
     rows: list[list[object]] = [["id", "differing", "state", "test_accuracy", "seconds"]]
     for job in plan.jobs:
@@ -175,7 +220,8 @@ def _write_summary(folder: Path, plan: Plan, states: States) -> None:
         with suppress(OSError, ValueError):  # damaged: its state says so
             metrics = job.folder.metrics()
         accuracy, seconds = metrics[-1]["test_accuracy"] if metrics else "", sum(row["seconds"] for row in metrics)
-        rows.append([job.id, job.differing, states[job.id].state, accuracy, seconds])
+        state = "not needed" if job.id in needless else states[job.id].state
+        rows.append([job.id, job.differing, state, accuracy, seconds])
     try:
         write_csv(folder / "summary.csv", rows)
     except OSError as error:  # a full disk: what the sweep has to say comes first

@@ -1,0 +1,40 @@
+"""Each arm at its best: a value of a swept key is chosen for it on the validation split, never on the test split."""
+
+import sys
+from collections import defaultdict
+from dataclasses import replace
+
+import pandas as pd
+
+from analysis.experiments import Experiment
+from analysis.metrics import VALIDATION, Outcome
+from weightnet.errors import UserError
+
+
+def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
+    """Return the runs of each arm that is the best of all that differ from it in the key `experiment.choose` alone.
+
+    The best one has the highest validation accuracy, over the epochs of the outcome, in the mean of its seeds. Says on
+    stderr where it lies at the edge of what was tried.
+
+    Raises:
+        UserError: the key was not swept, or the runs have no validation split.
+    """
+    key = experiment.choose
+    if key not in experiment.swept:
+        raise UserError(f"analysis.choose={key}: must be a key that is swept, one of {', '.join(experiment.swept)}")
+    if VALIDATION.column not in runs or runs[VALIDATION.column].isna().all():
+        raise UserError(f"analysis.choose={key}: the runs must have a validation split: train.validation=N")
+    there = replace(outcome, metric=VALIDATION).put(runs, epochs, [VALIDATION.column])
+    reached = there[there["status"] == "done"].groupby("arm", sort=False)[VALIDATION.column].mean().dropna()
+    groups: dict[frozenset[tuple[str, object]], list[str]] = defaultdict(list)
+    for arm in reached.index:
+        groups[frozenset((name, value) for name, value in experiment.arms[arm].form.items() if name != key)].append(arm)
+    best = {str(reached[arms].idxmax()): arms for arms in groups.values()}
+    for arm, arms in best.items():
+        values, value = [experiment.arms[other].values[key] for other in arms], experiment.arms[arm].values[key]
+        name = experiment.labels()[arm]
+        if len(values) > 1 and value in (edges := {min(values): "least", max(values): "greatest"}):
+            print(f"{experiment.name}: the best {key} of '{name}' is the {edges[value]} that was tried",
+                  file=sys.stderr)  # fmt: skip
+    return runs[runs["arm"].isin(list(best))]

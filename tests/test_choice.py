@@ -1,0 +1,54 @@
+import pandas as pd
+import pytest
+
+from analysis.choice import choose
+from analysis.experiments import Experiment, load_experiment
+from analysis.metrics import read_outcome
+from weightnet.errors import UserError
+
+OVERRIDES = ["model=baseline,pool", "train.lr=0.01,0.1,1", "train.subset=300", "train.epochs=2", "seed=1,2"]
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return load_experiment("fair", OVERRIDES)
+
+
+def frames(experiment: Experiment, reached: dict[tuple[str, float], list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return runs and their epochs, two each; `reached`: (model, rate) -> each seed's validation accuracy."""
+    runs, epochs = [], []
+    for key, arm in experiment.arms.items():
+        for seed, accuracy in enumerate(reached[arm.model, arm.values["train.lr"]]):
+            run = {"run": f"{arm.label}-{seed}", "arm": key, "seed": seed, "status": "done", "train.epochs": 2}
+            runs.append({**run, "validation_accuracy": accuracy, "accuracy": 90.0, "test_loss": 1.0, "train_loss": 1.0})
+            epochs += [{**runs[-1], "epoch": epoch} for epoch in (1, 2)]
+    return pd.DataFrame(runs), pd.DataFrame(epochs)
+
+
+REACHED = {
+    ("baseline", 0.01): [0.80, 0.82], ("baseline", 0.1): [0.90, 0.70], ("baseline", 1.0): [0.5, 0.5],
+    ("pool", 0.01): [0.80, 0.80], ("pool", 0.1): [0.85, 0.85], ("pool", 1.0): [0.86, 0.10],
+}  # fmt: skip
+
+
+def test_each_arm_is_taken_at_its_best_mean_over_seeds(
+    experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, epochs = frames(experiment, REACHED)
+    chosen = choose(runs, epochs, experiment, read_outcome("last", ""))
+    rates = {experiment.arms[arm].model: experiment.arms[arm].values["train.lr"] for arm in chosen["arm"]}
+    assert rates == {"baseline": 0.01, "pool": 0.1} and len(chosen) == 4
+    said = capsys.readouterr().err
+    assert said == "fair: the best train.lr of 'without feedback, lr=0.01' is the least that was tried\n"
+
+
+def test_a_choice_needs_a_validation_split(experiment: Experiment) -> None:
+    runs, epochs = frames(experiment, REACHED)
+    with pytest.raises(UserError, match=r"analysis\.choose=train\.lr: the runs must have a validation split"):
+        choose(runs.drop(columns="validation_accuracy"), epochs, experiment, read_outcome("last", ""))
+
+
+def test_a_choice_is_of_a_key_that_was_swept() -> None:
+    experiment = load_experiment("fair", [*OVERRIDES, "analysis.choose=train.momentum"])
+    with pytest.raises(UserError, match=r"analysis\.choose=train\.momentum: must be a key that is swept, one of model"):
+        choose(*frames(experiment, REACHED), experiment, read_outcome("last", ""))
