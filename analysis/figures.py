@@ -200,7 +200,9 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
         ax.set_xlim(plots.limits([0, *own["difference"], *own["low"], *own["high"]], []))
         ax.set_xlabel(_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
     what = described(study.outcome, study.runs)
-    entitle(figure, table["dataset"], _minus(study, what, bool(table["low"].notna().any())))
+    looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"
+    text = _minus(study, what, bool(table["low"].notna().any()))
+    entitle(figure, table["dataset"], text + looks * bool(study.experiment.looks))
     return figure, shown.drop(columns=["colour", "arm", "partner"])
 
 

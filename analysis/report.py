@@ -57,6 +57,7 @@ def _section(study: Study) -> dict[str, Any]:
         "primary": experiment.primary,
         "verdicts": [sentence(row, outcome) for _, row in compared.iterrows()],
         "margin": len(compared) and compared["margin"].any(),
+        "looks": [len(seeds) for seeds in experiment.looks],
         "pictures": [base64.b64encode(picture).decode() for picture in pictures],
         "final": _table(printable(final_table(runs, outcome), outcome)),
         "differences": _table(printable(compared, outcome)) if len(compared) else None,

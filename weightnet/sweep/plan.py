@@ -160,7 +160,7 @@ def _looks(sizes: Sequence[int], seeds: list[int]) -> list[list[int]]:
     """Return the seeds of each look at so many of them."""
     if sizes and ([*sizes] != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != len(seeds)):
         raise UserError(f"hydra.sweeper.looks={[*sizes]}: must be numbers of seeds, each greater than the one before, "
-                        f"the last one that of all seeds of this sweep, {len(seeds)}")  # fmt: skip
+                        f"the last one that of all seeds of this sweep, {len(seeds)} (or [], for none)")  # fmt: skip
     return [seeds[:size] for size in sizes]
 
 
