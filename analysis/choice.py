@@ -11,20 +11,26 @@ from analysis.metrics import VALIDATION, Outcome
 from weightnet.errors import UserError
 
 
+def check_choice(experiment: Experiment) -> None:
+    """Refuse a key that nobody could choose by; UserError: it was not swept, or there is no validation split."""
+    key, swept = experiment.choose, [key for key in experiment.swept if key != "seed"]
+    if key and key not in swept:
+        there = f"one of {', '.join(swept)}" if swept else "and none is"
+        raise UserError(f"analysis.choose={key}: must be a key that is swept, {there}")
+    if key and not all(arm.values["train.validation"] for arm in experiment.arms.values()):
+        raise UserError(f"analysis.choose={key}: the runs must have a validation split, as by train.validation=1000")
+
+
 def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
     """Return the runs of each arm that is the best of all that differ from it in the key `experiment.choose` alone.
 
     The best one has the highest validation accuracy, over the epochs of the outcome, in the mean of its seeds. Says on
     stderr where it lies at the edge of what was tried.
 
-    Raises:
-        UserError: the key was not swept, or the runs have no validation split.
+    UserError: the key was not swept, or there is no validation split.
     """
+    check_choice(experiment)
     key = experiment.choose
-    if key not in experiment.swept:
-        raise UserError(f"analysis.choose={key}: must be a key that is swept, one of {', '.join(experiment.swept)}")
-    if VALIDATION.column not in runs or runs[VALIDATION.column].isna().all():
-        raise UserError(f"analysis.choose={key}: the runs must have a validation split: train.validation=N")
     there = replace(outcome, metric=VALIDATION).put(runs, epochs, [VALIDATION.column])
     reached = there[there["status"] == "done"].groupby("arm", sort=False)[VALIDATION.column].mean().dropna()
     groups: dict[frozenset[tuple[str, object]], list[str]] = defaultdict(list)

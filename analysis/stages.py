@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from analysis.arms import partners
+from analysis.choice import check_choice
 from analysis.experiments import of_plan
 from analysis.load import load_runs, refuse_mixture
 from analysis.looks import level_of_looks
@@ -19,10 +20,13 @@ def decided(plan: Plan, outputs: Path) -> dict[str, str]:
     They are compared with the baseline, which is decided when all are that are compared with it.
 
     Raises:
-        UserError: an arm has no baseline, or more than one; the first look is too early; or the runs that are there
-            cannot be compared.
+        UserError: an arm has no baseline, or more than one; the first look is too early; the runs that are there cannot
+            be compared; or no value can be chosen as is asked for.
     """
     experiment, sizes = of_plan(plan), [len(seeds) for seeds in plan.looks]
+    check_choice(experiment)
+    if not sizes:
+        return {}
     pairs, names = partners(experiment.arms, experiment.swept, "baseline"), experiment.labels()
     if wrong := [key for key, others in pairs.items() if len(others) != 1] or list(names)[: not pairs]:
         found = len(pairs.get(wrong[0], ()))

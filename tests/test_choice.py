@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 
@@ -42,13 +44,18 @@ def test_each_arm_is_taken_at_its_best_mean_over_seeds(
     assert said == "fair: the best train.lr of 'without feedback, lr=0.01' is the least that was tried\n"
 
 
-def test_a_choice_needs_a_validation_split(experiment: Experiment) -> None:
-    runs, epochs = frames(experiment, REACHED)
-    with pytest.raises(UserError, match=r"analysis\.choose=train\.lr: the runs must have a validation split"):
-        choose(runs.drop(columns="validation_accuracy"), epochs, experiment, read_outcome("last", ""))
-
-
-def test_a_choice_is_of_a_key_that_was_swept() -> None:
-    experiment = load_experiment("fair", [*OVERRIDES, "analysis.choose=train.momentum"])
-    with pytest.raises(UserError, match=r"analysis\.choose=train\.momentum: must be a key that is swept, one of model"):
+@pytest.mark.parametrize(
+    ("override", "wrong"),
+    [
+        ("train.validation=0", "choose=train.lr: the runs must have a validation split, as by train.validation=1000"),
+        (
+            "analysis.choose=train.momentum",
+            "choose=train.momentum: must be a key that is swept, one of model.name, train",
+        ),
+        ("analysis.choose=seed", "choose=seed: must be a key that is swept, one of model.name, train"),
+    ],
+)
+def test_what_cannot_be_chosen_by_is_refused(override: str, wrong: str) -> None:
+    experiment = load_experiment("fair", [*OVERRIDES, override])
+    with pytest.raises(UserError, match=re.escape(f"analysis.{wrong}")):
         choose(*frames(experiment, REACHED), experiment, read_outcome("last", ""))

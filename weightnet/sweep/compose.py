@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
 from weightnet.experiment import AnalysisConfig, Config, build, is_own, resolve, untaken
-from weightnet.sweep.mistakes import refuse
+from weightnet.sweep.mistakes import explain, refuse
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -173,7 +173,7 @@ class Composer:
             try:
                 values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
             except ValueError as error:
-                raise UserError(f"{line}: {error}") from None
+                raise UserError(f"{line}: {explain(error)}") from None
             if not values:
                 raise UserError(f"{line}: has no value")
             if len(values) > MOST_VALUES:

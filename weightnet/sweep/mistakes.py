@@ -77,7 +77,10 @@ def _end_quietly() -> NoReturn:
     raise SystemExit(128 + signal.SIGPIPE) from None
 
 
+ALONE = "a range or glob stands alone; else write all values out, as in 1,2,3,7"
+
 _REFUSED = {
+    r"[^=]+=((range|glob)\([^)]*\),|[^(]*,(range|glob)\()": ALONE,
     r"~": "nothing can be taken out of the config; set it to another value, or null",
     r"\+*[\w./]+@[\w.]*=": "the key of a group has no @; dataset=, model=, dims=, train= and experiment= choose",
     r"\+*\w+=[\[{]": "must be one value (several make a sweep: -m model=pool,rmp; a key of a group: train.lr=0.1)",
@@ -125,12 +128,12 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, OverrideParseException):
             return _unreadable(cause.override)
-    if (
-        "Unexpected type annotation: Set" in text
-        or "Config group override must be" in text
-        or "Only one of --run" in text
-    ):
-        return _known_mistake(text)
+    if "Only one of" in text:
+        return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
+    if "Config group override must be" in text:
+        return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"
+    if "Unexpected type annotation: Set" in text:
+        return ALONE
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
     if "Could not override ''" in text:
@@ -143,7 +146,8 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _unknown_key(cause.full_key)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return f"{cause.full_key}: {_first_line(cause)}"
+            wrong = "must be a list, as in [1,2]" if "ListConfig" in str(cause) else _first_line(cause)
+            return f"{cause.full_key}: {wrong}"
     return _first_line(error)
 
 
@@ -168,16 +172,6 @@ def _unreadable(word: str) -> str:
     return f"{word}: cannot be read; put quotes around a value with unusual signs, within those for the shell: " + (
         f"'{key}=\"{value}\"'"
     )
-
-
-def _known_mistake(text: str) -> str:
-    words = sys.argv[1:]
-    if "Only one of" in text:
-        return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
-    if "Config group override" in text:
-        return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"
-    wrong = next((word for word in words if re.search(r"\w\(.*\),|,\w+\(.*\)", word)), "a sweep")
-    return f"{wrong}: a range or glob stands alone; else write all values out, as in 1,2,3,7"
 
 
 def _first_line(error: BaseException) -> str:

@@ -56,7 +56,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, look: Lo
         raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local")
     plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
                      impossible=options.impossible, looks=options.looks)  # fmt: skip
-    if plan.looks:
+    if plan.looks or plan.analysis.choose:
         look(plan, outputs)  # refuses before any work
     states = read_states(plan.jobs)
     jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
