@@ -14,10 +14,12 @@ from weightnet.errors import UserError
 def check_choice(experiment: Experiment) -> None:
     """Refuse a key that nobody could choose by; UserError: it was not swept, or there is no validation split."""
     key, swept = experiment.choose, [key for key in experiment.swept if key != "seed"]
-    if key and key not in swept:
+    if key is None:
+        return
+    if key not in swept:
         there = f"one of {', '.join(swept)}" if swept else "and none is"
         raise UserError(f"analysis.choose={key}: must be a key that is swept, {there}")
-    if key and not all(arm.values["train.validation"] for arm in experiment.arms.values()):
+    if not all(arm.values.get("train.validation") for arm in experiment.arms.values()):  # younger than the archive
         raise UserError(f"analysis.choose={key}: the runs must have a validation split, as by train.validation=1000")
 
 
@@ -30,7 +32,7 @@ def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, out
     UserError: the key was not swept, or there is no validation split.
     """
     check_choice(experiment)
-    key = experiment.choose
+    key = str(experiment.choose)
     there = replace(outcome, metric=VALIDATION).put(runs, epochs, [VALIDATION.column])
     reached = there[there["status"] == "done"].groupby("arm", sort=False)[VALIDATION.column].mean().dropna()
     groups: dict[frozenset[tuple[str, object]], list[str]] = defaultdict(list)
