@@ -137,14 +137,17 @@ def _against_epoch(study: Study, epochs: pd.DataFrame, metrics: list[Metric], he
 def _show_few(
     rows: pd.DataFrame, summary: pd.DataFrame, metric: Metric, x: str, colours: dict[str, plots.Colour], ax: Axes
 ) -> None:
-    """Show every seed of the points that have no interval; let the axis follow the points, and name it."""
+    """Show every seed of the points that have no interval; let the axis follow the points, and name it.
+
+    Not the strays among them, where a point is a whole run: the first epochs of a curve are none.
+    """
     few = summary.loc[summary["n"].between(2, FEWEST - 1), ["label", x]].merge(rows, on=["label", x])
-    for label, points in few.dropna(subset=x).groupby("label"):
-        ax.plot(points[x], points[metric.column], "_", color=colours[str(label)], markersize=7, alpha=0.8)
-    ends = [*summary["low"], *summary["high"]]
-    shown = plots.limits([*summary["mean"], *few[metric.column]], ends, metric.bounds)
+    for label, seeds in few.dropna(subset=x).groupby("label"):
+        ax.plot(seeds[x], seeds[metric.column], "_", color=colours[str(label)], markersize=7, alpha=0.8)
+    points, ends = [*summary["mean"], *few[metric.column]], [*summary["low"], *summary["high"]]
+    shown = plots.limits(points, ends, metric.bounds, strays=x != "epoch")
     ax.set_ylim(shown)
-    plots.say_cut(ax, ends, shown)
+    plots.say_cut(ax, ends, shown, points)
     ax.set_ylabel(metric.axis)
 
 
@@ -159,7 +162,7 @@ def _against(study: Study, done: pd.DataFrame) -> Drawn:
         summary = metric.summary(own, ["label", x])
         plots.against(summary, x=x, hue="label", colours=colours, ax=ax)
         _show_few(own, summary, metric, x, colours, ax)
-        ax.set_xlabel(x)
+        ax.set_xlabel("dose: 1 + |me|^2 at the start" if x == "dose" else x)
         parts.append(summary.assign(dataset=dataset))
     share_legend(figure, [ax for (ax,) in panels.values()])
     title(figure, data, f"{described(study.outcome, done)} against {x}", by=["label", x])
@@ -197,7 +200,10 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
         colours = plots.model_colours(dict(zip(own["label"], own["colour"], strict=True)))
         margin = own["margin"].iloc[0]
         plots.differences(own, y="label", margin=margin, colours=colours, ax=ax)
-        ax.set_xlim(plots.limits([0, *own["difference"], *own["low"], *own["high"]], []))
+        points, ends = [0, *own["difference"]], [*own["low"], *own["high"]]
+        reach = plots.limits([*points, *ends], [], strays=True)
+        ax.set_xlim(reach)
+        plots.say_cut(ax, ends, reach, points)
         ax.set_xlabel(_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
     what = described(study.outcome, study.runs)
     looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"

@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, NullLocator
 
 Colour = tuple[float, float, float]
 
@@ -99,10 +99,11 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
         ax.errorbar(at, line["mean"], bars, fmt="none", color=colours[label], capsize=2.5, elinewidth=1)
     if logarithmic:
         ax.set_xscale("log")
-    if len(values) <= MOST_TICKS:
+    places = np.log(values) if logarithmic else values
+    if len(values) <= MOST_TICKS and np.diff(places).min(initial=math.inf) > 0.07 * np.ptp(places):  # labels have room
         ax.xaxis.set_major_locator(FixedLocator(list(values)))
-        ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value == round(value) else f"{value:.4g}")
     ax.margins(x=0.08)
     ax.grid(True, alpha=0.4)
     ax.legend(title=None, loc="best")
@@ -110,16 +111,22 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
 
 
 def limits(
-    points: Sequence[float], ends: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
-) -> tuple[float, float] | None:
+    points: Sequence[float], ends: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf), *,
+    strays: bool = False,
+) -> tuple[float, float] | None:  # fmt: skip
     """Return the limits of an axis that shows all points and, unless they would squash these, all `ends` of intervals.
 
-    Intervals that are more than three times as wide as the range of the points are cut. None: there is no point.
+    Intervals that are more than three times as wide as the range of the points are cut. With `strays`, so are points that
+    would squash nine tenths of all to a tenth of the axis: runs that diverged. None: there is no point.
     """
     finite, beyond = ([value for value in values if math.isfinite(value)] for values in (points, ends))
     if not finite:
         return None
     least, most = min(finite), max(finite)
+    if strays and (inner := np.quantile(finite, [0.05, 0.95])).size and most - least > 10 * np.ptp(inner) > 0:
+        near = [value for value in finite if np.abs(value - inner).min() <= 2 * np.ptp(inner)]
+        least, most = min(near), max(near)
+        beyond = [min(max(value, least), most) for value in beyond]
     low, high = min([least, *beyond]), max([most, *beyond])
     if most > least and high - low > 3 * (most - least):
         low, high = max(low, 2 * least - most), min(high, 2 * most - least)
@@ -127,10 +134,14 @@ def limits(
     return max(low - margin, bounds[0]), min(high + margin, bounds[1])
 
 
-def say_cut(ax: Axes, ends: Sequence[float], shown: tuple[float, float] | None) -> None:
-    """Say in a panel that there is more of an interval than it shows."""
-    if shown and any(end < shown[0] or end > shown[1] for end in ends):
-        ax.annotate("intervals go on outside", (0.99, 0.99), xycoords="axes fraction", ha="right", va="top",
+def say_cut(ax: Axes, ends: Sequence[float], shown: tuple[float, float] | None, points: Sequence[float] = ()) -> None:
+    """Say in a panel that there is more of an interval than it shows, or that there are other points."""
+    outside = [[value for value in values if shown and not shown[0] <= value <= shown[1]] for values in (points, ends)]
+    values = ", ".join(f"{value:.4g}" for value in outside[0][:3]) + ", ..." * (len(outside[0]) > 3)
+    strays = f"{len(outside[0])} outside: {values}"
+    said = [strays] * bool(outside[0]) + ["intervals go on outside"] * bool(outside[1])
+    if said:
+        ax.annotate("; ".join(said), (0.99, 0.99), xycoords="axes fraction", ha="right", va="top",
                     fontsize="x-small", color="0.3")  # fmt: skip
 
 

@@ -47,7 +47,10 @@ def test_each_arm_is_taken_at_its_best_mean_over_seeds(
 @pytest.mark.parametrize(
     ("override", "wrong"),
     [
-        ("train.validation=0", "choose=train.lr: the runs must have a validation split, as by train.validation=1000"),
+        (
+            "train.validation=null",
+            "choose=train.lr: the runs must have a validation split, as by train.validation=1000",
+        ),
         (
             "analysis.choose=train.momentum",
             "choose=train.momentum: must be a key that is swept, one of model.name, train",

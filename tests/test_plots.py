@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
@@ -14,6 +15,7 @@ from analysis.plots import (
     limits,
     line_styles,
     palette,
+    say_cut,
     seed_points,
 )
 
@@ -144,3 +146,19 @@ def test_the_axis_follows_the_points() -> None:
     assert low < 5 < high
     low, high = limits([1.0, math.inf, 2.0], [math.nan]) or (0, 0)
     assert 0.5 < low < 1 and 2 < high < 2.5
+
+
+def test_a_run_that_diverged_does_not_squash_the_others_and_is_named() -> None:
+    points = [97 + 0.01 * place for place in range(30)] + [50.58]
+    shown = limits(points, [50.0, 97.5], strays=True)
+    assert shown is not None and 96 < shown[0] < 97 and 97.29 < shown[1] < 98
+    assert limits(points, [], strays=False) == pytest.approx((50.58 - 0.05 * 46.71, 97.29 + 0.05 * 46.71))
+    ax = Figure().subplots()
+    say_cut(ax, [50.0, 97.1], shown, points)
+    assert [text.get_text() for text in ax.texts] == ["1 outside: 50.58; intervals go on outside"]
+
+
+def test_points_of_one_cloud_are_all_shown() -> None:
+    points = list(np.random.default_rng(0).standard_t(4, size=200))
+    shown = limits(points, [], strays=True)
+    assert shown is not None and shown[0] < min(points) and shown[1] > max(points)
