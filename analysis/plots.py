@@ -116,8 +116,8 @@ def limits(
 ) -> tuple[float, float] | None:  # fmt: skip
     """Return the limits of an axis that shows all points and, unless they would squash these, all `ends` of intervals.
 
-    Intervals that are more than three times as wide as the range of the points are cut. With `strays`, so are points that
-    would squash nine tenths of all to a tenth of the axis: runs that diverged. None: there is no point.
+    Intervals that are more than three times as wide as the range of the points are cut. With `strays`, so are points
+    that would squash nine tenths of all to a tenth of the axis: runs that diverged. None: there is no point.
     """
     finite, beyond = ([value for value in values if math.isfinite(value)] for values in (points, ends))
     if not finite:
