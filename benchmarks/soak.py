@@ -142,7 +142,7 @@ def main() -> None:
             if any(wrong.values()):
                 print(f"round {rounds}: {dict(+wrong)} after {', '.join(said)}", flush=True)
     counts = ", ".join(f"{kind} {total[kind]}" for kind in ("lost", "repeated", "differing", "hanging", "left"))
-    print(f"a sweep hangs after {patience:.0f} s")
+    print(f"a sweep counts as hanging after {patience:.0f} s")
     print(f"{rounds} rounds, {sum(kinds.values())} disturbances ({dict(kinds.most_common())}): {counts}")
     raise SystemExit(any(total.values()))
 
