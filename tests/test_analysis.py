@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,38 @@ def test_an_experiment_without_runs_names_the_command_that_makes_them(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["figures", "fig1", "seed=1,2", f"outputs={tmp_path}"])
-    command = f"python run.py experiment=fig1 seed=1,2 outputs={tmp_path}\n"
+    command = f"python run.py -m experiment=fig1 seed=1,2 outputs={tmp_path}\n"
     assert capsys.readouterr().err.endswith(f"in {tmp_path}/runs; run it with: {command}")
+
+
+def test_an_experiment_that_was_run_on_another_data_set_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["experiment=filler", "dataset=digits", "train.epochs=5", "seed=1,2"]
+    _, configs = write_sweep(tmp_path, *asked)
+    finish(configs)
+    with pytest.raises(SystemExit) as stopped:
+        main(["table", "filler", "--outputs", str(tmp_path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 1 and f"in {tmp_path}/runs (those are of digits, not cifar); run it with: " in line
+    command = line.partition("; what has been run of it: python -m analysis ")[2]
+    main(shlex.split(command))
+    table = capsys.readouterr().out
+    assert table.count("digits") == 7 and "cifar" not in table
+
+
+def test_the_command_that_runs_an_experiment_is_one_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "yaml" / "experiment").mkdir(parents=True)
+    (tmp_path / "yaml" / "experiment" / "one.yaml").write_text("# @package _global_\ntrain:\n  epochs: 1\n")
+    for words, command in (
+        ([], f"experiment=one outputs={tmp_path}\n"),
+        (["seed=1,2"], f"-m experiment=one seed=1,2 outputs={tmp_path}\n"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["table", "one", *words, f"--config-dir={tmp_path}/yaml", f"outputs={tmp_path}"])
+        assert capsys.readouterr().err.endswith(f"python run.py --config-dir={tmp_path}/yaml {command}")
 
 
 def test_overrides_alone_select_exactly_the_runs_that_they_would_run(
