@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.stats import summarise
 from weightnet.errors import UserError
+from weightnet.sweep.mistakes import close_match
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class Outcome:
     def _check(self, runs: pd.DataFrame, own: Sequence[str]) -> None:
         there = [*(name for name in _BUILT_IN if name != "test_accuracy"), *(c for c in own if runs[c].notna().any())]
         if self.metric.column not in there:
-            raise UserError(f"outcome {self}: no run has this metric; there are {', '.join(there)}")
+            close = close_match(self.metric.column, there)
+            raise UserError(f"outcome {self}: no run has this metric{close} There are {', '.join(there)}")
         if len(runs) and self.epochs > (fewest := runs["train.epochs"].min()):
             raise UserError(f"outcome {self}: takes {self.epochs} epochs, and some of these runs have {fewest}")
 

@@ -159,7 +159,17 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
         (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
         (["report", "--reference=pool"], "--reference=pool: name the experiment"),
         (["table", "fig1", "fig1", "--reference=pool"], "--reference=pool: name one experiment"),
-        (["figures", "fig1", "--outcome=f1"], "outcome f1:last: no run has this metric; there are accuracy, test_loss"),
+        (["figures", "fig1", "--outcome=f1"], "outcome f1:last: no run has this metric. There are accuracy, test_loss"),
+        (
+            ["table", "fig1", "--outcome=acuracy"],
+            "outcome acuracy:last: no run has this metric; did you mean accuracy?",
+        ),
+        (
+            ["table", "fig1", "--reference=poool"],
+            "no arm is of that model; did you mean pool? The models of fig1: base",
+        ),
+        (["table", "model=my_feedback.py"], "must name the class, too: model=my_feedback.py:MyFeedback"),
+        (["table", "model=filler"], "model=filler: is an experiment: experiment=filler"),
         (
             ["figures", "fig1", "--x=train.lr"],
             "--x=train.lr: must be a number that varies in these runs; there are dims.hidden",

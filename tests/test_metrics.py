@@ -67,9 +67,14 @@ def test_a_table_is_of_the_metric(outputs: Path) -> None:
 
 def test_a_metric_that_no_run_has(outputs: Path) -> None:
     with pytest.raises(
-        UserError, match="outcome f2:last: no run has this metric; there are accuracy, test_loss, train_loss, f1"
+        UserError,
+        match=r"outcome test_los:last: no run has this metric; did you mean test_loss\? There are accuracy, ",
     ):
-        study(outputs, outcome="f2")
+        study(outputs, outcome="test_los")
+    with pytest.raises(
+        UserError, match=r"outcome zzz:mean:2: no run has this metric. There are accuracy, test_loss, train_loss, f1"
+    ):
+        study(outputs, outcome="zzz:mean:2")
     assert read_outcome("test_accuracy", "").metric == ACCURACY
 
 

@@ -20,6 +20,8 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
     ("arguments", "message"),
     [
         (["model=pol"], "model=pol: there is no such model; did you mean pool? Choices: baseline, bias_lr, constant, "),
+        (["model=my_feedback.py"], "must name the class, too: model=my_feedback.py:MyFeedback"),
+        (["-m", "model=pool,filler"], "model=filler: is an experiment: experiment=filler"),
         (["dataset=minst"], "dataset=minst: there is no such dataset; did you mean mnist?"),
         (["dims=publishd"], "did you mean published?"),
         (["experiment=fig"], "experiment=fig: there is no such experiment; did you mean fig"),

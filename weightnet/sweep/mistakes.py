@@ -119,6 +119,10 @@ def explain(error: BaseException) -> str:
                 return f"model={choice}: a file with its whole path goes by model.feedback=/path/to/{choice}"
             if not group or (f"{group}=" not in " ".join(sys.argv) and not cause.options):
                 return f"--config-name={cause.missing_cfg_file}: there is no such config; leave the flag out"
+            if group == "model" and choice.endswith(".py"):
+                return f"model={choice}: must name the class, too: model={choice}:MyFeedback"
+            if _is_experiment(choice):
+                return f"{group}={choice}: is an experiment: experiment={choice}"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
@@ -145,6 +149,12 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {_first_line(cause)}"
     return _first_line(error)
+
+
+def _is_experiment(name: str) -> bool:
+    from weightnet.sweep.compose import CONF  # not above: it imports this module
+
+    return any((folder / "experiment" / f"{name}.yaml").is_file() for folder in (CONF, Path("conf")))
 
 
 def _is_hydras(error: Exception) -> bool:
