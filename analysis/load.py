@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.arms import flat
+from analysis.metrics import VALIDATION
 from weightnet.config import Config
 from weightnet.dose import dose, filler_share
 from weightnet.errors import UserError
@@ -47,7 +48,7 @@ class Runs:
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
     own: list[str]
-    """The runs' own metrics: columns of metrics.csv, and of both frames."""
+    """The runs' own metrics: columns of metrics.csv, and of both frames (there, validation_accuracy is in %)."""
     configs: dict[str, Config]
     """Of each run, by its id."""
     skipped: list[str]
@@ -92,6 +93,9 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     runs = pd.concat([runs, last], axis="columns")
     points = pd.DataFrame(curves, columns=["run", *METRICS, *_FEEDBACK, *own])
     runs["accuracy"], points["accuracy"] = (100 * frame["test_accuracy"].astype(float) for frame in (runs, points))
+    if VALIDATION.column in own:
+        for frame in (runs, points):
+            frame[VALIDATION.column] *= 100
     epochs = points.astype({"epoch": int, "step": int}).merge(runs.drop(columns=[*METRICS, "accuracy", *own]), on="run")
     configs = {run.path.name: config for run, _, config, _ in found}
     return Runs(Path(outputs), runs, epochs, own, configs, skipped)

@@ -57,8 +57,9 @@ _BUILT_IN = {
     "train_loss": Metric("train_loss", "training loss", bounds=(0, math.inf), direction=-1),
 }
 
+VALIDATION = Metric("validation_accuracy", "validation accuracy", percent=True, bounds=(0, 100), direction=1)
 _VALIDATION = {
-    "validation_accuracy": Metric("validation_accuracy", "validation accuracy", bounds=(0, 1), direction=1),
+    "validation_accuracy": VALIDATION,
     "validation_loss": Metric("validation_loss", "validation loss", bounds=(0, math.inf), direction=-1),
 }  # of runs with train.validation
 
