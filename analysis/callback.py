@@ -1,5 +1,6 @@
 """What analysis does for a sweep: before the first job and after the last one."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ class DrawFigures(Callback):
         folder = Path(config.hydra.sweep.dir)
         if config.hydra.sweeper.get("dry_run") or not (folder / "plan.csv").exists():  # it could not even begin
             return
+        # matplotlib's on its first use, at the level of our own words
+        logging.getLogger("matplotlib.font_manager").addFilter(lambda line: line.msg != "generated new fontManager")
         with plainly():
             from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
             from analysis.sweeps import draw_sweep, read_sweep, studies_of
