@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from analysis.metrics import read_outcome
 from weightnet.errors import RunFailed, UserError
 from weightnet.sweep.mistakes import explain, plainly
 
@@ -25,8 +26,6 @@ class DrawFigures(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a primary outcome that nobody could look at afterwards."""
         with plainly():
-            from analysis.metrics import read_outcome  # not above: pandas takes a second
-
             read_outcome(str(config.analysis.primary), "analysis.primary")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

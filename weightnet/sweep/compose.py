@@ -15,7 +15,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Sweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -169,6 +169,10 @@ class Composer:
                 continue
             if not override.is_discrete_sweep():
                 raise UserError(f"{line}: a sweep takes a,b,c or range(a,b) or glob(*), not an interval")
+            if isinstance(sweep := override.value(), ChoiceSweep) and any(
+                isinstance(v, Sweep | Glob) for v in sweep.list
+            ):
+                raise UserError(f"{line}: a range or glob stands alone; else write all values out, as in 1,2,3,7")
             # a range may have any number of values: as many as are too many
             try:
                 values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))

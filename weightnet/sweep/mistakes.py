@@ -129,12 +129,10 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, OverrideParseException):
             return _unreadable(cause.override)
-    if (
-        "Unexpected type annotation: Set" in text
-        or "Config group override must be" in text
-        or "Only one of --run" in text
-    ):
-        return _known_mistake(text)
+    if "Only one of --run" in text:
+        return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
+    if "Config group override must be" in text:
+        return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
     if "Could not override ''" in text:
@@ -178,16 +176,6 @@ def _unreadable(word: str) -> str:
     return f"{word}: cannot be read; put quotes around a value with unusual signs, within those for the shell: " + (
         f"'{key}=\"{value}\"'"
     )
-
-
-def _known_mistake(text: str) -> str:
-    words = sys.argv[1:]
-    if "Only one of" in text:
-        return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
-    if "Config group override" in text:
-        return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"
-    wrong = next((word for word in words if re.search(r"\w\(.*\),|,\w+\(.*\)", word)), "a sweep")
-    return f"{wrong}: a range or glob stands alone; else write all values out, as in 1,2,3,7"
 
 
 def _first_line(error: BaseException) -> str:
