@@ -27,6 +27,11 @@ from weightnet.runs.record import Record, read_record
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
 
+MOST_NAMED = 5
+"""So many of the folders that could not be read are named; and so many of the reasons why others could not."""
+
+MOST_SAID = 300  # signs of a reason, which may quote the file
+
 _FEEDBACK = ("me_norm", "me_change")
 
 _Read = tuple[RunFolder, Record, Config, list[dict[str, float]]]
@@ -54,6 +59,15 @@ class Runs:
     skipped: list[str]
     """The folders that could not be read, and why: they are in neither frame."""
 
+    def skipped_in_short(self) -> list[str]:
+        """Return what is to be said of these folders: the first ones, and how many more there are of each reason."""
+        lines, more = self.skipped[:MOST_NAMED], self.skipped[MOST_NAMED:]
+        reasons = Counter(line.partition(": ")[2] for line in more).most_common()
+        counts = ", ".join(f"{count} x {why}" for why, count in reasons[:MOST_NAMED]) + ", ..." * (
+            len(reasons) > MOST_NAMED
+        )
+        return [f"skipped {line}" for line in (*lines, *([f"{len(more)} more: {counts}"] if more else []))]
+
 
 def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     """Read every run folder below `<outputs>/runs`, or those of these ids that are there, in this order.
@@ -67,7 +81,8 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
             found.append(_read_run(folder))
         except (OSError, ValueError, TypeError, ArithmeticError) as error:
             why = f"no {error.filename}" if isinstance(error, FileNotFoundError) else str(error)
-            skipped.append(printable(f"{folder}: {why.replace(f'{folder}/', '') or type(error).__name__}"))
+            why = why.replace(f"{folder}/", "")[:MOST_SAID] or type(error).__name__
+            skipped.append(printable(f"{folder}: {why}"))
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
     empty = [
@@ -103,8 +118,8 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
 
 def report_skipped(loaded: Runs) -> Runs:
     """Name on stderr the folders that could not be read; return what was given."""
-    for line in loaded.skipped:
-        print(f"skipped {line}", file=sys.stderr)
+    for line in loaded.skipped_in_short():
+        print(line, file=sys.stderr)
     return loaded
 
 
