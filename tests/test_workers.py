@@ -129,6 +129,9 @@ def test_what_workers_are_forked_from_follows_its_parent_while_it_still_imports(
         started.kill()
         # returns once nobody holds the pipe any longer
         assert started.communicate(timeout=60) == (b"", None)
+    command, gone = [sys.executable, "-c", "import weightnet.sweep.preload"], {"WEIGHTNET_PARENT": "0"}
+    ended = subprocess.run(command, env=environment | gone, stdout=subprocess.PIPE, timeout=60)
+    assert ended.returncode == 1  # its parent had ended before it began
 
 
 def test_a_worker_follows_its_parent() -> None:

@@ -12,13 +12,15 @@ from importlib import import_module
 
 def _follow(parent: int, imported: threading.Event) -> None:
     """End this process when its parent ends before all is imported."""
-    while not imported.wait(0.1):
-        if os.getppid() != parent:
-            os._exit(1)
+    while os.getppid() == parent:
+        if imported.wait(0.1):
+            return
+    os._exit(1)
 
 
 imported = threading.Event()
-follower = threading.Thread(target=_follow, args=(os.getppid(), imported), daemon=True)
+parent = int(os.environ.pop("WEIGHTNET_PARENT", os.getppid()))  # who may have ended before this began
+follower = threading.Thread(target=_follow, args=(parent, imported), daemon=True)
 follower.start()
 with suppress(Exception):  # what is wrong with somebody's code shows again, and is reported, where a run needs it
     for module in ("weightnet.runs.job", "weightnet.sweep.workers"):
