@@ -23,6 +23,7 @@ from analysis.study import Options, Study, gather, gather_drawn
 from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of, sweeps
 from analysis.tables import final_table
 from weightnet.errors import ArgumentParser, RunFailed, UserError
+from weightnet.plain import printable
 from weightnet.sweep.mistakes import explain, plainly
 
 PROGRAM = "python -m analysis"
@@ -67,15 +68,16 @@ def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
 
 
 def _as_it_was_run(name: str, loaded: Runs, options: argparse.Namespace) -> str:
-    """Say how the last sweep of an experiment that has runs is looked at, "" where there is none."""
-    there, asked = set(loaded.configs), f"experiment={name}"
+    """Say how the last sweep of an experiment that has finished or running runs is looked at, "" if there is none."""
+    there = set(loaded.runs.loc[loaded.runs["status"].isin(["done", "running"]), "run"])
+    asked = f"experiment={name}"
     for sweep in sweeps(loaded.outputs):
         if asked in sweep.overrides and there.intersection(sweep.runs):
             words = [word for word in sweep.overrides if word != asked and not word.startswith("outputs=")]
             flags = [f"--config-dir={options.config_dir}"] if options.config_dir else []
             root = [f"outputs={options.outputs}"] if options.outputs != "outputs" else []
             again = shlex.join([*PROGRAM.split(), options.word, name, *words, *root, *flags])
-            return f"; what has been run of it: {again}"
+            return f"; what has been run of it: {printable(again)}"
     return ""
 
 

@@ -1,3 +1,4 @@
+import json
 import shlex
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from test_load import write_run
 from test_sweeps import finish, write_sweep
 
 from analysis.__main__ import main
+from weightnet.identity import run_folder
 
 
 @pytest.fixture
@@ -65,6 +67,12 @@ def test_an_experiment_that_was_run_on_another_data_set_is_found(
     main(shlex.split(command))
     table = capsys.readouterr().out
     assert table.count("digits") == 7 and "cifar" not in table
+    for config in configs:
+        record = json.loads((run_folder(config) / "run.json").read_text())
+        (run_folder(config) / "run.json").write_text(json.dumps(record | {"status": "failed"}))
+    with pytest.raises(SystemExit):
+        main(["table", "filler", "--outputs", str(tmp_path)])
+    assert "what has been run" not in capsys.readouterr().err
 
 
 def test_the_command_that_runs_an_experiment_is_one_that_runs(
