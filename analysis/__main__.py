@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,14 +16,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis import tables
 from analysis.experiments import asked_for, experiment_names, load_drawn, load_experiment
-from analysis.load import load_runs, refuse_mixture, report_skipped, report_stale
+from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import DEFAULT, read_outcome
 from analysis.status import show
 from analysis.study import Options, Study, gather, gather_drawn
-from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of
+from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of, sweeps
 from analysis.tables import final_table
 from weightnet.errors import ArgumentParser, RunFailed, UserError
+from weightnet.plain import printable
 from weightnet.sweep.mistakes import explain, plainly
+
+PROGRAM = "python -m analysis"
 
 
 def _sweep(options: argparse.Namespace) -> Sweep | None:
@@ -42,7 +46,13 @@ def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
         experiment_names(config_dir, asked=names)  # says which are broken
         loaded = report_skipped(load_runs(options.outputs))
         drawn = [load_drawn(name, overrides, config_dir=config_dir) for name in names]
-        return [study for experiments in drawn for study in gather_drawn(experiments, loaded, shown)]
+        studies: list[Study] = []
+        for name, experiments in zip(names, drawn, strict=True):
+            try:
+                studies += gather_drawn(experiments, loaded, shown)
+            except RunFailed as error:
+                raise RunFailed(f"{error}{_as_it_was_run(name, loaded, options)}") from None
+        return studies
     if overrides:
         experiment = asked_for(overrides, config_dir=config_dir)
         return [gather(experiment, report_skipped(load_runs(options.outputs, experiment.runs)), shown)]
@@ -55,6 +65,20 @@ def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
     there = [name for name in experiment_names(config_dir) if arms & _arms(name, config_dir)]
     known = f"experiments that have runs: {', '.join(there)}" if there else "no experiment has runs either"
     raise RunFailed(f"no sweep in {options.outputs}/sweeps; {known}")
+
+
+def _as_it_was_run(name: str, loaded: Runs, options: argparse.Namespace) -> str:
+    """Say how the last sweep of an experiment that has finished or running runs is looked at, "" if there is none."""
+    there = set(loaded.runs.loc[loaded.runs["status"].isin(["done", "running"]), "run"])
+    asked = f"experiment={name}"
+    for sweep in sweeps(loaded.outputs):
+        if asked in sweep.overrides and there.intersection(sweep.runs):
+            words = [word for word in sweep.overrides if word != asked and not word.startswith("outputs=")]
+            flags = [f"--config-dir={options.config_dir}"] if options.config_dir else []
+            root = [f"outputs={options.outputs}"] if options.outputs != "outputs" else []
+            again = shlex.join([*PROGRAM.split(), options.word, name, *words, *root, *flags])
+            return f"; what has been run of it: {printable(again)}"
+    return ""
 
 
 def _arms(name: str, config_dir: str | None) -> set[str]:
@@ -167,13 +191,13 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = ArgumentParser(
-        prog="python -m analysis",
+        prog=PROGRAM,
         description="Look at runs: figures, tables and status, from their folders alone.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (command, own, texts) in COMMANDS.items():
         added = commands.add_parser(name, allow_abbrev=False, **texts)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, word=name)
         for flag, settings in own.items():
             added.add_argument(flag, **settings)
     kinds = commands.choices["table"].add_mutually_exclusive_group()

@@ -1,5 +1,6 @@
 """What analysis does for a sweep: before the first job and after the last one."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from analysis.metrics import read_outcome
 from weightnet.errors import RunFailed, UserError
 from weightnet.sweep.mistakes import explain, plainly
 
@@ -24,8 +26,6 @@ class DrawFigures(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a primary outcome that nobody could look at afterwards."""
         with plainly():
-            from analysis.metrics import read_outcome  # not above: pandas takes a second
-
             read_outcome(str(config.analysis.primary), "analysis.primary")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -33,6 +33,8 @@ class DrawFigures(Callback):
         folder = Path(config.hydra.sweep.dir)
         if config.hydra.sweeper.get("dry_run") or not (folder / "plan.csv").exists():  # it could not even begin
             return
+        # matplotlib's on its first use, at the level of our own words
+        logging.getLogger("matplotlib.font_manager").addFilter(lambda line: line.msg != "generated new fontManager")
         with plainly():
             from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
             from analysis.sweeps import draw_sweep, read_sweep, studies_of

@@ -133,7 +133,10 @@ def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str
     drawn_names(name, config_dir)
     words = [f"experiment={name}", *overrides]
     plan = _plan([*words, "device=cpu"], config_dir)  # an arm has no device
-    return _experiment(plan, name, [name, *overrides], [*_run(config_dir), *words], published(name, overrides))
+    swept = {key for keys in plan.axes for key in keys}
+    many = any(word.partition("=")[0] in swept for word in overrides)  # else the experiment's own mode will do
+    command = [*_run(config_dir), *["-m"] * many, *words]
+    return _experiment(plan, name, [name, *overrides], command, published(name, overrides))
 
 
 def load_drawn(

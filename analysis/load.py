@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.arms import flat
+from analysis.metrics import VALIDATION
 from weightnet.config import Config
 from weightnet.dose import dose, filler_share
 from weightnet.errors import UserError
@@ -25,6 +26,11 @@ from weightnet.runs.record import Record, read_record
 
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
+
+MOST_NAMED = 5
+"""So many of the folders that could not be read are named; and so many of the reasons why others could not."""
+
+MOST_SAID = 300  # signs of a reason, which may quote the file
 
 _FEEDBACK = ("me_norm", "me_change")
 
@@ -47,11 +53,20 @@ class Runs:
     """Tidy: one row an epoch of a run, with the columns of metrics.csv, `me_norm` and `me_change`
     (of feedback.csv), `accuracy`, and those of `runs` but its metrics."""
     own: list[str]
-    """The runs' own metrics: columns of metrics.csv, and of both frames."""
+    """The runs' own metrics: columns of metrics.csv, and of both frames (there, validation_accuracy is in %)."""
     configs: dict[str, Config]
     """Of each run, by its id."""
     skipped: list[str]
     """The folders that could not be read, and why: they are in neither frame."""
+
+    def skipped_in_short(self) -> list[str]:
+        """Return what is to be said of these folders: the first ones, and how many more there are of each reason."""
+        lines, more = self.skipped[:MOST_NAMED], self.skipped[MOST_NAMED:]
+        reasons = Counter(line.partition(": ")[2] for line in more).most_common()
+        counts = ", ".join(f"{count} x {why}" for why, count in reasons[:MOST_NAMED]) + ", ..." * (
+            len(reasons) > MOST_NAMED
+        )
+        return [f"skipped {line}" for line in (*lines, *([f"{len(more)} more: {counts}"] if more else []))]
 
 
 def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
@@ -66,7 +81,8 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
             found.append(_read_run(folder))
         except (OSError, ValueError, TypeError, ArithmeticError) as error:
             why = f"no {error.filename}" if isinstance(error, FileNotFoundError) else str(error)
-            skipped.append(printable(f"{folder}: {why.replace(f'{folder}/', '') or type(error).__name__}"))
+            why = why.replace(f"{folder}/", "")[:MOST_SAID] or type(error).__name__
+            skipped.append(printable(f"{folder}: {why}"))
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
     empty = [
@@ -92,6 +108,9 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     runs = pd.concat([runs, last], axis="columns")
     points = pd.DataFrame(curves, columns=["run", *METRICS, *_FEEDBACK, *own])
     runs["accuracy"], points["accuracy"] = (100 * frame["test_accuracy"].astype(float) for frame in (runs, points))
+    if VALIDATION.column in own:
+        for frame in (runs, points):
+            frame[VALIDATION.column] *= 100
     epochs = points.astype({"epoch": int, "step": int}).merge(runs.drop(columns=[*METRICS, "accuracy", *own]), on="run")
     configs = {run.path.name: config for run, _, config, _ in found}
     return Runs(Path(outputs), runs, epochs, own, configs, skipped)
@@ -99,8 +118,8 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
 
 def report_skipped(loaded: Runs) -> Runs:
     """Name on stderr the folders that could not be read; return what was given."""
-    for line in loaded.skipped:
-        print(f"skipped {line}", file=sys.stderr)
+    for line in loaded.skipped_in_short():
+        print(line, file=sys.stderr)
     return loaded
 
 

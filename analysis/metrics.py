@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from analysis.stats import summarise
 from weightnet.errors import UserError
+from weightnet.sweep.mistakes import close_match
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,10 @@ class Metric:
         """What comes after a difference."""
         return " points" if self.percent else ""
 
-    def summary(self, data: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    def summary(self, data: "pd.DataFrame", by: Sequence[str]) -> "pd.DataFrame":
         """Return `analysis.stats.summarise` of the metric; an interval ends where the possible does."""
+        from analysis.stats import summarise  # not above: scipy and pandas take a second, and a sweep's mistakes none
+
         table = summarise(data.dropna(subset=[self.column]), by=by, value=self.column)
         return table.assign(low=table["low"].clip(*self.bounds), high=table["high"].clip(*self.bounds))
 
@@ -56,7 +60,7 @@ _BUILT_IN = {
     "train_loss": Metric("train_loss", "training loss", bounds=(0, math.inf), direction=-1),
 }
 
-VALIDATION = Metric("validation_accuracy", "validation accuracy", bounds=(0, 1), direction=1)
+VALIDATION = Metric("validation_accuracy", "validation accuracy", percent=True, bounds=(0, 100), direction=1)
 _VALIDATION = {
     "validation_accuracy": VALIDATION,
     "validation_loss": Metric("validation_loss", "validation loss", bounds=(0, math.inf), direction=-1),
@@ -111,7 +115,7 @@ class Outcome:
         """What files of it are called: "test_loss", "accuracy-mean-1-5"."""
         return str(self).removesuffix(":last").replace(":", "-")
 
-    def put(self, runs: pd.DataFrame, epochs: pd.DataFrame, own: Sequence[str]) -> pd.DataFrame:
+    def put(self, runs: "pd.DataFrame", epochs: "pd.DataFrame", own: Sequence[str]) -> "pd.DataFrame":
         """Return these runs, the metric's column holding the outcome of those that are done.
 
         It is NaN where one of the epochs lacks the metric. `own` are the own metrics of all runs that were read.
@@ -128,10 +132,11 @@ class Outcome:
         done, column = runs["status"] == "done", self.metric.column
         return runs.assign(**{column: runs["run"].map(means).where(done, runs[column])})
 
-    def _check(self, runs: pd.DataFrame, own: Sequence[str]) -> None:
+    def _check(self, runs: "pd.DataFrame", own: Sequence[str]) -> None:
         there = [*(name for name in _BUILT_IN if name != "test_accuracy"), *(c for c in own if runs[c].notna().any())]
         if self.metric.column not in there:
-            raise UserError(f"outcome {self}: no run has this metric; there are {', '.join(there)}")
+            close = close_match(self.metric.column, there)
+            raise UserError(f"outcome {self}: no run has this metric{close} There are {', '.join(there)}")
         if len(runs) and self.epochs > (fewest := runs["train.epochs"].min()):
             raise UserError(f"outcome {self}: takes {self.epochs} epochs, and some of these runs have {fewest}")
 

@@ -48,7 +48,7 @@ def _view(loaded: Runs, *, limit: int | None) -> Group:
     for (state, why), group in runs[runs["why"] != ""].groupby(["status", "why"], sort=False)["run"]:
         examples = group.iloc[0] + ", ..." * (len(group) > 1)
         lines.append(Text(f"{len(group)} {state}: {why} ({examples})", STYLES[str(state)]))
-    lines += [Text(f"skipped {line}", "red") for line in loaded.skipped]
+    lines += [Text(line, "red") for line in loaded.skipped_in_short()]
     skipped = f"{len(loaded.skipped)} folder{'' if len(loaded.skipped) == 1 else 's'}"
     old = int((runs["status"].isin(["done", "stale"]) & ~runs["digests"].astype(bool)).sum())
     lines += [Text(f"{count_runs(old)} recorded before there were digests of a run's files")] if old else []

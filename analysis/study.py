@@ -73,7 +73,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     runs = select(experiment, loaded.runs)
     if runs.empty:
         again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
-        where = f"{loaded.outputs}/runs; run it with: {again}"
+        where = f"{loaded.outputs}/runs{_other_sets(experiment, loaded.runs)}; run it with: {again}"
         raise RunFailed(f"{experiment.name}: no finished or running run of it in {where}")
     if not options.mixed:
         refuse_mixture(runs)
@@ -135,6 +135,14 @@ def gather_drawn(experiments: Sequence[Experiment], loaded: Runs, options: Optio
 def _root(outputs: Path, experiment: Experiment) -> list[str]:
     known = any(word.startswith("outputs=") for word in experiment.command)
     return [] if known or outputs == Path("outputs") else [f"outputs={outputs}"]
+
+
+def _other_sets(experiment: Experiment, runs: pd.DataFrame) -> str:
+    """Say of which data sets the runs are, where they are of none of the experiment's."""
+    own, there = {arm.dataset for arm in experiment.arms.values()}, set(runs["dataset.name"])
+    return (
+        "" if own & there or not there else f" (those are of {', '.join(sorted(there))}, not {', '.join(sorted(own))})"
+    )
 
 
 def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import csv
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -39,15 +39,19 @@ class Sweep:
     """The seeds of each look."""
 
 
-def last_sweep(outputs: Path) -> Sweep | None:
-    """Return the newest sweep that can be read, None where there is none; name on stderr those that are damaged."""
+def sweeps(outputs: Path) -> Iterator[Sweep]:
+    """Yield the sweeps that can be read, the newest first; name on stderr those that are damaged."""
     folders = [path.parent for path in (outputs / "sweeps").glob("*/sweep.json")]
     for folder in sorted(folders, key=lambda folder: _natural(folder.name), reverse=True):
         try:
-            return read_sweep(folder)
+            yield read_sweep(folder)
         except (OSError, ValueError, RecursionError, csv.Error) as error:
             print(f"skipped {folder}: {' '.join(str(error).split())}", file=sys.stderr)
-    return None
+
+
+def last_sweep(outputs: Path) -> Sweep | None:
+    """Return the newest of `sweeps`, None where there is none."""
+    return next(sweeps(outputs), None)
 
 
 def _natural(name: str) -> list[Any]:

@@ -11,6 +11,7 @@ from analysis.looks import compare_at_looks
 from analysis.metrics import DEFAULT, Outcome
 from analysis.stats import compare
 from weightnet.errors import UserError
+from weightnet.sweep.mistakes import close_match
 
 SHOWN = {
     "dataset.name": "dataset", "model.name": "model", "dims.dx": "dx", "dims.m": "m", "dims.n": "n (kernel)",
@@ -81,13 +82,16 @@ def difference_table(
     names = experiment.labels()
     found = partners(arms, [key for key in experiment.swept if key != experiment.choose], reference)
     columns, parts = ["dataset", *_KEYS, "label", "reference", *_COMPARED], []
+    models = list(dict.fromkeys(arm.model for arm in experiment.arms.values()))
+    known = f"models of {experiment.name}: {', '.join(models)}"
+    if reference not in models:
+        raise UserError(f"--reference={reference}: no arm is of that model{close_match(reference, models)} The {known}")
     for dataset, group in done.groupby("dataset.name", sort=False):
         own = [key for key, arm in arms.items() if arm.dataset == dataset and arm.model == reference]
         many = max((len(found[key]) for key in set(group["arm"]) - set(own)), default=len(own))
         if not own or many > 1:
-            models = ", ".join(dict.fromkeys(arm.model for arm in experiment.arms.values()))
             raise UserError(f"--reference={reference}: {many if own else 0} finished arms of that model on {dataset}, "
-                            f"must be one (models of {experiment.name}: {models})")  # fmt: skip
+                            f"must be one ({known})")  # fmt: skip
         pairs = {key: found[key][0] for key in group["arm"].unique() if found.get(key)}
         if not pairs:  # nothing to compare it with, yet
             continue

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import compose
 from weightnet.experiment import EpochResult, run_folder
 from weightnet.runs.folder import RunFolder
-from weightnet.runs.record import new_record
+from weightnet.runs.record import new_record, utc_now
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIVIAL = ["dataset=digits", "model=baseline", "train.epochs=1", "train.subset=1", "device=cpu"]
@@ -43,8 +43,9 @@ def write_finished(count: int, outputs: Path) -> None:
         config = replace(first, seed=seed)
         folder = RunFolder(run_folder(config))
         folder.path.mkdir(parents=True)
+        folder.write_config(config)
         folder.write_history([EpochResult(1, 1, 1.0, 1.0, 0.5, 0.1, [])])
-        record = replace(new_record(config, [], None), status="done", seconds=0.1)
+        record = replace(new_record(config, [], None), status="done", finished=utc_now(), seconds=0.1)
         folder.write_record(replace(record, files=folder.digests()))
 
 

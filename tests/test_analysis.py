@@ -1,3 +1,5 @@
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ from test_load import write_run
 from test_sweeps import finish, write_sweep
 
 from analysis.__main__ import main
+from weightnet.identity import run_folder
 
 
 @pytest.fixture
@@ -46,8 +49,44 @@ def test_an_experiment_without_runs_names_the_command_that_makes_them(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["figures", "fig1", "seed=1,2", f"outputs={tmp_path}"])
-    command = f"python run.py experiment=fig1 seed=1,2 outputs={tmp_path}\n"
+    command = f"python run.py -m experiment=fig1 seed=1,2 outputs={tmp_path}\n"
     assert capsys.readouterr().err.endswith(f"in {tmp_path}/runs; run it with: {command}")
+
+
+def test_an_experiment_that_was_run_on_another_data_set_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["experiment=filler", "dataset=digits", "train.epochs=5", "seed=1,2"]
+    _, configs = write_sweep(tmp_path, *asked)
+    finish(configs)
+    with pytest.raises(SystemExit) as stopped:
+        main(["table", "filler", "--outputs", str(tmp_path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 1 and f"in {tmp_path}/runs (those are of digits, not cifar); run it with: " in line
+    command = line.partition("; what has been run of it: python -m analysis ")[2]
+    main(shlex.split(command))
+    table = capsys.readouterr().out
+    assert table.count("digits") == 7 and "cifar" not in table
+    for config in configs:
+        record = json.loads((run_folder(config) / "run.json").read_text())
+        (run_folder(config) / "run.json").write_text(json.dumps(record | {"status": "failed"}))
+    with pytest.raises(SystemExit):
+        main(["table", "filler", "--outputs", str(tmp_path)])
+    assert "what has been run" not in capsys.readouterr().err
+
+
+def test_the_command_that_runs_an_experiment_is_one_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "yaml" / "experiment").mkdir(parents=True)
+    (tmp_path / "yaml" / "experiment" / "one.yaml").write_text("# @package _global_\ntrain:\n  epochs: 1\n")
+    for words, command in (
+        ([], f"experiment=one outputs={tmp_path}\n"),
+        (["seed=1,2"], f"-m experiment=one seed=1,2 outputs={tmp_path}\n"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["table", "one", *words, f"--config-dir={tmp_path}/yaml", f"outputs={tmp_path}"])
+        assert capsys.readouterr().err.endswith(f"python run.py --config-dir={tmp_path}/yaml {command}")
 
 
 def test_overrides_alone_select_exactly_the_runs_that_they_would_run(
@@ -128,7 +167,17 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
         (["figures", "--reference=pool"], "--reference=pool: name the experiment"),
         (["report", "--reference=pool"], "--reference=pool: name the experiment"),
         (["table", "fig1", "fig1", "--reference=pool"], "--reference=pool: name one experiment"),
-        (["figures", "fig1", "--outcome=f1"], "outcome f1:last: no run has this metric; there are accuracy, test_loss"),
+        (["figures", "fig1", "--outcome=f1"], "outcome f1:last: no run has this metric. There are accuracy, test_loss"),
+        (
+            ["table", "fig1", "--outcome=acuracy"],
+            "outcome acuracy:last: no run has this metric; did you mean accuracy?",
+        ),
+        (
+            ["table", "fig1", "--reference=poool"],
+            "no arm is of that model; did you mean pool? The models of fig1: base",
+        ),
+        (["table", "model=my_feedback.py"], "must name the class, too: model=my_feedback.py:MyFeedback"),
+        (["table", "model=filler"], "model=filler: is an experiment: experiment=filler"),
         (
             ["figures", "fig1", "--x=train.lr"],
             "--x=train.lr: must be a number that varies in these runs; there are dims.hidden",

@@ -1,8 +1,15 @@
+from pathlib import Path
+
 import naive
 import pytest
 import torch
 
+from analysis.load import load_runs
 from benchmarks import notebook
+from benchmarks.sweep_overhead import TRIVIAL, write_finished
+from weightnet.runs.folder import RunState, State
+from weightnet.sweep.compose import composer
+from weightnet.sweep.plan import make_plan, read_states
 
 
 @pytest.mark.parametrize(("dataset", "model"), [key for key in naive.NETWORKS if key != ("cifar", "rmp")], ids="-".join)
@@ -13,3 +20,13 @@ def test_what_we_compare_with_is_the_notebooks_network(dataset: str, model: str)
         reference.P = net.P
     images = torch.randn(4, *((1, 28, 28) if dataset == "mnist" else (3, 32, 32)))
     torch.testing.assert_close(net(images), reference(images), rtol=1e-4, atol=1e-5)
+
+
+def test_finished_runs_are_written_as_executing_them_would(tmp_path: Path) -> None:
+    write_finished(3, tmp_path)
+    loaded = load_runs(tmp_path)
+    assert loaded.skipped == [] and loaded.runs["seed"].tolist() == [0, 1, 2]
+    assert set(loaded.runs["status"]) == {"done"} and set(loaded.runs["why"]) == {""} and loaded.runs["digests"].all()
+    with composer([*TRIVIAL, "seed=range(0,3)", f"outputs={tmp_path}"]) as jobs:
+        states = read_states(make_plan(jobs).jobs)
+    assert list(states.values()) == [RunState(State.DONE)] * 3

@@ -1,6 +1,10 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from omegaconf import DictConfig, OmegaConf
 from test_load import write_run
 from test_sweeps import finish, write_sweep
@@ -56,6 +60,15 @@ def test_a_disk_that_is_full_is_said_in_a_line(
     DrawFigures().on_multirun_end(ended(folder))
     errors = capsys.readouterr().err
     assert "no picture: [Errno 28] No space left on device" in errors and "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_without_a_word_of_matplotlibs(tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", "-m", "dataset=digits", "model=baseline", "train.epochs=1", "train.subset=64"]
+    fresh = os.environ | {"MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+    done = subprocess.run([*command, f"outputs={tmp_path}"], cwd=ROOT, env=fresh, capture_output=True, text=True)
+    assert done.returncode == 0 and list((tmp_path / "matplotlib").glob("fontlist*")), done.stderr
+    assert done.stdout.splitlines()[-1].startswith("figure: ") and "fontManager" not in done.stdout + done.stderr
 
 
 def test_a_dry_run_draws_nothing(tmp_path: Path) -> None:

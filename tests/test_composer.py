@@ -1,5 +1,6 @@
 """The sweep's own composing against Hydra's."""
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -113,6 +114,12 @@ def test_axes_are_the_sweepers(sweep: Composer) -> None:
 def test_an_interval_is_no_sweep(sweep: Composer) -> None:
     with pytest.raises(UserError, match="not an interval"):
         Composer(sweep.loader, ["train.lr=interval(0,1)"]).axes()
+
+
+@pytest.mark.parametrize("values", ["range(1,4),7", "0,glob(1*)", "choice(1,2),3"])
+def test_what_stands_for_several_values_stands_alone(sweep: Composer, values: str) -> None:
+    with pytest.raises(UserError, match=rf"^seed={re.escape(values)}: a range or glob stands alone"):
+        Composer(sweep.loader, [f"seed={values}"]).axes()
 
 
 def test_a_thousand_jobs_compose_in_seconds(sweep: Composer) -> None:

@@ -15,9 +15,9 @@ from analysis.load import load_runs
 from benchmarks.mutations import FILES, KINDS, mutate, verdict
 from weightnet.config import Config
 from weightnet.errors import RunFailed
-from weightnet.fingerprint import Origin
+from weightnet.fingerprint import Origin, origins
 from weightnet.identity import run_folder
-from weightnet.runs.folder import RunFolder
+from weightnet.runs.folder import RunFolder, RunState, State
 from weightnet.runs.job import run, verify
 
 MakeConfig = Callable[..., Config]
@@ -73,7 +73,7 @@ def test_old_records_without_digests_are_read(outputs: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "steps.csv", "feedback.csv", "run.json", "config.yaml"])
-@pytest.mark.parametrize("what", ["pipe", "endless", "folder", "long field", "loop"])
+@pytest.mark.parametrize("what", ["pipe", "endless", "folder", "long field", "loop", "sparse"])
 def test_what_never_ends_is_named(outputs: Path, tmp_path: Path, name: str, what: str) -> None:
     shutil.copytree(outputs / "runs", tmp_path / "runs")
     folder = min((tmp_path / "runs").glob("digits-*"))
@@ -87,12 +87,26 @@ def test_what_never_ends_is_named(outputs: Path, tmp_path: Path, name: str, what
         path.mkdir()
     elif what == "loop":
         path.symlink_to(path)
+    elif what == "sparse":
+        path.touch()
+        os.truncate(path, 1 << 40)
     else:
         path.write_text("x" * 200_000)
     (line,) = load_runs(tmp_path).skipped
     assert folder.name in line
     if name != "config.yaml":  # of which a plan has its own
         assert RunFolder(folder).state(Origin("", {}, None, None)).state == "damaged"
+
+
+def test_a_network_that_is_too_large_to_be_one_of_ours_is_named(
+    outputs: Path, tmp_path: Path, make_config: MakeConfig
+) -> None:
+    config = make_config(epochs=1, save_model=True, data_root=str(outputs))
+    folder = run(config).folder
+    for size, why in ((1 << 40, "model.pt: is larger than 16 GB"), (1 << 20, "model.pt is not what the run left")):
+        os.truncate(folder / "model.pt", size)
+        assert RunFolder(folder).state(next(origins([config]))) == RunState(State.DAMAGED, why)
+        assert load_runs(tmp_path / "outputs").skipped == [f"{folder}: {why}"]
 
 
 def test_a_file_in_place_of_a_run_is_named(outputs: Path, tmp_path: Path, make_config: MakeConfig) -> None:

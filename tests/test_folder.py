@@ -228,6 +228,13 @@ def test_a_damaged_checkpoint_is_noticed(folder: RunFolder) -> None:
             checkpoint.load(folder, "cpu")
 
 
+def test_a_checkpoint_that_is_too_large_to_be_one_of_ours_is_not_read(folder: RunFolder) -> None:
+    (folder.path / "checkpoint.pt").touch()
+    os.truncate(folder.path / "checkpoint.pt", 1 << 40)
+    with pytest.raises(ValueError, match="is larger than 16 GB"):
+        checkpoint.load(folder, "cpu")
+
+
 class Gadget:
     def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, ("hacked",)

@@ -4,7 +4,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from analysis.load import load_runs, refuse_mixture
+from analysis.load import load_runs, refuse_mixture, report_skipped
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.fingerprint import origins
@@ -118,6 +118,26 @@ def test_a_broken_folder_is_named_and_skipped(outputs: Path, make_config: MakeCo
     assert set(loaded.epochs["seed"]) == {1}
     (line,) = loaded.skipped
     assert str(broken) in line and "\n" not in line
+
+
+def test_many_broken_folders_are_a_few_lines(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(40):
+        folder = outputs / "runs" / f"broken-{number:02}"
+        folder.mkdir()
+        if number % 4 == 3:
+            (folder / "run.json").write_text("[]")
+    loaded = report_skipped(load_runs(outputs))
+    *named, last = capsys.readouterr().err.splitlines()
+    assert named == [f"skipped {line}" for line in loaded.skipped[:5]] and len(loaded.skipped) == 40
+    assert last == "skipped 35 more: 26 x no run.json, 9 x run.json is not a mapping"
+    few = replace(loaded, skipped=loaded.skipped[:5])
+    assert few.skipped_in_short() == named
+
+
+def test_a_reason_does_not_quote_a_whole_file(outputs: Path, make_config: MakeConfig) -> None:
+    (run_folder(make_config(seed=2)) / "metrics.csv").write_text("column," * 100_000)
+    (line,) = load_runs(outputs).skipped
+    assert "metrics.csv has the columns ['column', " in line and len(line) < 1000
 
 
 def test_only_the_runs_that_are_named_are_read(outputs: Path, make_config: MakeConfig) -> None:

@@ -67,10 +67,32 @@ def test_a_table_is_of_the_metric(outputs: Path) -> None:
 
 def test_a_metric_that_no_run_has(outputs: Path) -> None:
     with pytest.raises(
-        UserError, match="outcome f2:last: no run has this metric; there are accuracy, test_loss, train_loss, f1"
+        UserError,
+        match=r"outcome test_los:last: no run has this metric; did you mean test_loss\? There are accuracy, ",
     ):
-        study(outputs, outcome="f2")
+        study(outputs, outcome="test_los")
+    with pytest.raises(
+        UserError, match=r"outcome zzz:mean:2: no run has this metric. There are accuracy, test_loss, train_loss, f1"
+    ):
+        study(outputs, outcome="zzz:mean:2")
     assert read_outcome("test_accuracy", "").metric == ACCURACY
+
+
+def test_accuracy_on_the_validation_split_is_in_percent_and_has_no_margin(outputs: Path) -> None:
+    for path in (outputs / "runs").glob("*/metrics.csv"):
+        better = 0.02 * ("pool" in path.parent.name) + 0.001 * int(path.parent.name.split("-s")[-1][0])
+        add_own(path.parent, validation_accuracy=[0.5, 0.9 + better])
+    looked = study(outputs, outcome="validation_accuracy:mean:2")
+    table = final_table(looked.runs, looked.outcome)
+    means = [100 * (0.5 + 0.9 + sum(range(1, 7)) / 6000 + better) / 2 for better in (0, 0.02)]
+    assert table["mean"].tolist() == pytest.approx(means) and table["high"].max() < 100
+    assert "validation accuracy %, mean of the last 2 epochs" in to_text(table, looked.outcome)
+    assert looked.epochs["validation_accuracy"].max() == pytest.approx(92.6)
+    assert looked.differences is not None and looked.differences["difference"].tolist() == pytest.approx([1])
+    assert looked.differences["margin"].isna().all()
+    assert "validation accuracy, mean of the last 2 epochs (exploratory), points" in to_text(
+        looked.differences, looked.outcome
+    )
 
 
 def test_runs_without_the_metric_do_not_count(outputs: Path) -> None:

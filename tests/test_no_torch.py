@@ -44,3 +44,26 @@ def test_it_needs_no_torch(command: list[str], outputs: Path, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "not wanted" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=pol"],
+        ["train.lr=inf"],
+        ["dims.dx=100000000"],
+        ["-m", "seed=range(0,1000000000)"],
+        ["-m", "dataset=mnits"],
+        ["-m", "analysis.primary=mean:0"],
+        ["-m", "seed=1,2", "hydra.sweeper.rerun=al"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_told_without_whatever_takes_long_to_import(words: list[str], tmp_path: Path) -> None:
+    for name in ("torch", "pandas", "scipy"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not wanted here')\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "run.py", *words, f"outputs={tmp_path}/o"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "not wanted" not in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "o").exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from conftest import make_record
 from hydra.core.global_hydra import GlobalHydra
+from test_own import MEAN
 
 from weightnet.errors import UserError
 from weightnet.net.epoch import EpochResult
@@ -37,6 +38,16 @@ def test_equal_runs_are_one_job(tmp_path: Path) -> None:
     made = plan(tmp_path, "model=baseline,pool,rmp", "dims.m=31,62")
     assert models(made) == ["baseline", "pool", "pool", "rmp"] and made.merged == 2
     assert made.jobs[1].differing == "model=pool dims.m=31"
+
+
+def test_the_overrides_in_which_jobs_differ_are_shown_as_they_were_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(MEAN)
+    monkeypatch.chdir(tmp_path)
+    offer_own_models(["model=pool,mine.py:MeanFeedback"])
+    made = plan(tmp_path, "model=pool,mine.py:MeanFeedback", "dims=controlled")
+    assert [job.differing for job in made.jobs] == ["model=pool", "model=mine.py:MeanFeedback"]
 
 
 def test_axes_of_a_model_apply_to_that_model(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
     ("arguments", "message"),
     [
         (["model=pol"], "model=pol: there is no such model; did you mean pool? Choices: baseline, bias_lr, constant, "),
+        (["model=my_feedback.py"], "must name the class, too: model=my_feedback.py:MyFeedback"),
+        (["-m", "model=pool,filler"], "model=filler: is an experiment: experiment=filler"),
         (["dataset=minst"], "dataset=minst: there is no such dataset; did you mean mnist?"),
         (["dims=publishd"], "did you mean published?"),
         (["experiment=fig"], "experiment=fig: there is no such experiment; did you mean fig"),
@@ -40,6 +42,8 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
         (["-m", "model=pool,pol"], "did you mean pool?"),
         (["-m", "dims=controlled", "dims.m=31,30,33"], "2 of 3 combinations do not fit; these do: dims.m=31\n"),
         (["-m", "dataset=digits", "seed=1,x"], "seed"),
+        (["-m", "seed=range(1,4),7"], "seed=range(1,4),7: a range or glob stands alone; else write all values out"),
+        (["-m", "--cfg", "job"], "-m and --cfg exclude one another"),
         (["-m", "seed=1,2", "hydra.launcher.processes=-1"], "hydra.launcher.processes=-1: must be greater than 0"),
         (
             ["-m", "seed=1,2", "hydra.sweeper.max_failures=2"],

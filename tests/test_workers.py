@@ -7,10 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_record
+from conftest import ROOT, make_record
 
 from weightnet.config import Config
 from weightnet.errors import Held, RunFailed
@@ -117,6 +118,20 @@ def test_a_held_run_is_left_alone(make_config: MakeConfig) -> None:
     config = make_config()
     with RunFolder(run_folder(config)).lock(), pytest.raises(Held):
         run(config, wait=False)
+
+
+def test_what_workers_are_forked_from_follows_its_parent_while_it_still_imports(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    parent = "from weightnet.sweep.engine import warm_up; import time; warm_up(); time.sleep(600)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    with subprocess.Popen([sys.executable, "-c", parent], env=environment, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None and started.stdout.readline() == b"importing\n"
+        started.kill()
+        # returns once nobody holds the pipe any longer
+        assert started.communicate(timeout=60) == (b"", None)
+    command, gone = [sys.executable, "-c", "import weightnet.sweep.preload"], {"WEIGHTNET_PARENT": "0"}
+    ended = subprocess.run(command, env=environment | gone, stdout=subprocess.PIPE, timeout=60)
+    assert ended.returncode == 1  # its parent had ended before it began
 
 
 def test_a_worker_follows_its_parent() -> None:

@@ -106,7 +106,7 @@ def slower(configs: Iterable[Config]) -> str:
     """Say why resolved configs take longer here than they could, and what would help; "" where they do not."""
     if not any(map(native.fits, configs)) or not (why := native.why_not()):
         return ""
-    return f"without weightnet's own convolutions, runs like these take about 2.5 times as long; {why}"
+    return f"without weightnet's own convolutions, runs like these take 2 to 4 times as long; {why}"
 
 
 def import_code() -> None:

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 import yaml
 
 MOST_BYTES = 64 << 20  # of a file that is read as text
+MOST_OF_ANY = 16 << 30  # twice a checkpoint of the largest network there may be: 10 ** 9 parameters, with momentum
 MOST_YAML = 1 << 20
 MOST_DEPTH = 10  # of YAML
 
@@ -24,8 +25,10 @@ def only_file(path: Path) -> Path:
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a file to read, and nothing else. OSError: it cannot be, or is no file."""
-    return only_file(path).open("rb")
+    """Open a file to read, and nothing else. OSError: it cannot be, is no file, or larger than any of ours."""
+    if only_file(path).stat().st_size > MOST_OF_ANY:  # a sparse file takes no room
+        raise OSError(errno.EFBIG, f"is larger than {MOST_OF_ANY >> 30} GB", str(path))
+    return path.open("rb")
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:

@@ -15,7 +15,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Sweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
 from weightnet.experiment import AnalysisConfig, Config, build, is_own, resolve, untaken
-from weightnet.sweep.mistakes import explain, refuse
+from weightnet.sweep.mistakes import refuse
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -169,11 +169,15 @@ class Composer:
                 continue
             if not override.is_discrete_sweep():
                 raise UserError(f"{line}: a sweep takes a,b,c or range(a,b) or glob(*), not an interval")
+            if isinstance(sweep := override.value(), ChoiceSweep) and any(
+                isinstance(v, Sweep | Glob) for v in sweep.list
+            ):
+                raise UserError(f"{line}: a range or glob stands alone; else write all values out, as in 1,2,3,7")
             # a range may have any number of values: as many as are too many
             try:
                 values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
             except ValueError as error:
-                raise UserError(f"{line}: {explain(error)}") from None
+                raise UserError(f"{line}: {error}") from None
             if not values:
                 raise UserError(f"{line}: has no value")
             if len(values) > MOST_VALUES:

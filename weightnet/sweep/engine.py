@@ -83,10 +83,11 @@ def warm_up() -> ForkServerContext:
     context.set_forkserver_preload(["weightnet.sweep.preload"])
     paths = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # it imports what this process would
+    os.environ["WEIGHTNET_PARENT"] = str(os.getpid())  # to `preload`
     try:
         with ignored():  # from its birth
             forkserver.ensure_running()
     finally:
-        os.environ.pop("PYTHONPATH")
+        del os.environ["PYTHONPATH"], os.environ["WEIGHTNET_PARENT"]
         os.environ.update({"PYTHONPATH": paths} if paths is not None else {})
     return context

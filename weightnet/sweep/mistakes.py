@@ -77,10 +77,7 @@ def _end_quietly() -> NoReturn:
     raise SystemExit(128 + signal.SIGPIPE) from None
 
 
-ALONE = "a range or glob stands alone; else write all values out, as in 1,2,3,7"
-
 _REFUSED = {
-    r"[^=]+=((range|glob)\([^)]*\),|[^(]*,(range|glob)\()": ALONE,
     r"~": "nothing can be taken out of the config; set it to another value, or null",
     r"\+*[\w./]+@[\w.]*=": "the key of a group has no @; dataset=, model=, dims=, train= and experiment= choose",
     r"\+*\w+=[\[{]": "must be one value (several make a sweep: -m model=pool,rmp; a key of a group: train.lr=0.1)",
@@ -122,18 +119,20 @@ def explain(error: BaseException) -> str:
                 return f"model={choice}: a file with its whole path goes by model.feedback=/path/to/{choice}"
             if not group or (f"{group}=" not in " ".join(sys.argv) and not cause.options):
                 return f"--config-name={cause.missing_cfg_file}: there is no such config; leave the flag out"
+            if group == "model" and choice.endswith(".py"):
+                return f"model={choice}: must name the class, too: model={choice}:MyFeedback"
+            if _is_experiment(choice):
+                return f"{group}={choice}: is an experiment: experiment={choice}"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
     for cause in chain:
         if isinstance(cause, OverrideParseException):
             return _unreadable(cause.override)
-    if "Only one of" in text:
+    if "Only one of --run" in text:
         return "-m and --cfg exclude one another; hydra.sweeper.dry_run=true prints what a sweep would do"
     if "Config group override must be" in text:
         return "dataset, model, dims, train and experiment take the name of one of their choices; --help shows them"
-    if "Unexpected type annotation: Set" in text:
-        return ALONE
     if key := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{key[1]}: this key exists; leave out the +"
     if "Could not override ''" in text:
@@ -149,6 +148,12 @@ def explain(error: BaseException) -> str:
             wrong = "must be a list, as in [1,2]" if "ListConfig" in str(cause) else _first_line(cause)
             return f"{cause.full_key}: {wrong}"
     return _first_line(error)
+
+
+def _is_experiment(name: str) -> bool:
+    from weightnet.sweep.compose import CONF  # not above: it imports this module
+
+    return any((folder / "experiment" / f"{name}.yaml").is_file() for folder in (CONF, Path("conf")))
 
 
 def _is_hydras(error: Exception) -> bool:

@@ -1,6 +1,7 @@
 """What a sweep will do: its jobs, each once; and, read afterwards from the run folders, their states."""
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -142,7 +143,7 @@ def make_plan(
         key = signature(config)
         merged += key in jobs
         if key not in jobs:
-            differing = " ".join(part for part in parts if part in varying)
+            differing = " ".join(_as_typed(part) for part in parts if part in varying)
             jobs[key] = Job(run_id(config), list(parts), differing, config)
     mistakes += [_misfits(misfits, list(jobs.values()))] if misfits and (impossible == "refuse" or not jobs) else []
     planned = [job.config for job in jobs.values()]
@@ -162,6 +163,11 @@ def _looks(sizes: Sequence[int], seeds: list[int]) -> list[list[int]]:
         raise UserError(f"hydra.sweeper.looks={[*sizes]}: must be numbers of seeds, each greater than the one before, "
                         f"the last one that of all seeds of this sweep, {len(seeds)} (or [], for none)")  # fmt: skip
     return [seeds[:size] for size in sizes]
+
+
+def _as_typed(part: str) -> str:
+    """Return an override without the backslashes that Hydra puts before what needs none."""
+    return part if "='" in part or '="' in part else re.sub(r"\\([: ])", r"\1", part)
 
 
 def _rule(composer: Composer, text: str) -> list[Override]:

@@ -163,7 +163,7 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
             job.id, job.differing, states[job.id].state, "yes" if runs else "", f"{known['parameters']:,}",
             str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", *_length(known), size, _duration(duration),
         )  # fmt: skip
-    Console(width=None if sys.stdout.isatty() else 400).print(table)
+    Console(width=None if sys.stdout.isatty() else 400, markup=False).print(table)
     _say(plan, states, len(to_run), "none")
     print(f"in all about {_duration(total)} of one worker's time; nothing was run")
 
