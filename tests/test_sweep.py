@@ -262,7 +262,8 @@ def test_axes_of_a_model_apply_to_that_model_only(project: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path, how: signal.Signals) -> None:
-    arguments = ("model=pool,rmp", "seed=1,2", "train.epochs=25", f"outputs={tmp_path}/outputs")
+    two = "hydra.launcher.processes=2"  # whatever the machine has
+    arguments = ("model=pool,rmp", "seed=1,2", "train.epochs=25", two, f"outputs={tmp_path}/outputs")
     process = start(ROOT, *arguments)
     wait_until(lambda: sum(len(lines) > 3 for lines in metrics(tmp_path / "outputs").values()) >= 2)
     os.killpg(process.pid, how)  # as a terminal does: to the workers as well
@@ -279,7 +280,7 @@ def test_a_signal_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path, how: 
 
 @pytest.mark.slow
 def test_ctrl_c_twice_stops_now(project: Path) -> None:
-    process = start(project, "model=hangs", "seed=1,2", "train.epochs=1")
+    process = start(project, "model=hangs", "seed=1,2", "train.epochs=1", "hydra.launcher.processes=2")
     wait_until(lambda: len(records(project / "outputs")) == 2)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(1)
