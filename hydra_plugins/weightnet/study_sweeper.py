@@ -29,7 +29,7 @@ class StudySweeperConfig:
     zip: list[str] = field(default_factory=list)  # axes that move together, not crossing: ["model,dims.hidden"]
     impossible: str = "refuse"  # combinations whose dimensions do not fit; skip: leave them out
     looks: list[int] = field(default_factory=list)  # [8, 16]: after 8 seeds, arms go on to 16 that are not decided yet
-    params: dict[str, str] | None = None  # axes, as on the command line: {model: "baseline,pool"}
+    params: dict[str, str] = field(default_factory=dict)  # axes, as on the command line: {model: "baseline,pool"}
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConfig, provider="weightnet")
