@@ -1,3 +1,4 @@
+import tarfile
 from pathlib import Path
 
 import naive
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from analysis.load import load_runs
-from benchmarks import notebook
+from benchmarks import archive, notebook
 from benchmarks.sweep_overhead import TRIVIAL, write_finished
 from weightnet.runs.folder import RunState, State
 from weightnet.sweep.compose import composer
@@ -30,3 +31,18 @@ def test_finished_runs_are_written_as_executing_them_would(tmp_path: Path) -> No
     with composer([*TRIVIAL, "seed=range(0,3)", f"outputs={tmp_path}"]) as jobs:
         states = read_states(make_plan(jobs).jobs)
     assert list(states.values()) == [RunState(State.DONE)] * 3
+
+
+def test_an_archive_holds_what_is_done_and_no_path_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_finished(2, tmp_path / "secret")
+    (damaged, whole) = sorted((tmp_path / "secret" / "runs").iterdir())
+    (damaged / "metrics.csv").write_text("")
+    monkeypatch.setattr("sys.argv", ["archive", str(tmp_path / "a.tar.xz"), f"--outputs={tmp_path / 'secret'}"])
+    archive.main()
+    with tarfile.open(tmp_path / "a.tar.xz") as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    loaded = load_runs(tmp_path / "unpacked")
+    assert loaded.skipped == [] and loaded.runs["run"].tolist() == [whole.name]
+    assert not any("secret" in path.read_text() for path in (tmp_path / "unpacked").rglob("*.*"))
