@@ -12,8 +12,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import Timeout
-
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.experiment import (
     Config,
@@ -148,12 +146,12 @@ def _alone(config: Config, *, wait: bool) -> Iterator[tuple[RunFolder, Record | 
     folder = RunFolder(run_folder(config))
     try:
         try:
-            lease = folder.lock().acquire(timeout=0)
-        except Timeout:
+            (lease := folder.lock()).acquire(wait=False)
+        except Held:
             if not wait:
-                raise Held(folder.path.name) from None
+                raise
             log.info("%s; waiting for it (if that hangs: end it there, and this goes on)", folder.holder())
-            lease = folder.lock().acquire()
+            lease.acquire(wait=True)
         with lease:
             if not folder.path.exists():
                 folder.give_way()  # to a successor, where somebody was stopped in the middle of that
