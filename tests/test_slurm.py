@@ -179,7 +179,7 @@ def test_a_terminal_that_is_closed_leaves_the_workers_alone(tmp_path: Path) -> N
     _, err = end(process, 129)
     assert "the workers go on (job " in err
     wait_for(lambda: not jobs())
-    assert "30 epochs" in run_logs(tmp_path)
+    assert "epoch 30/30" in run_logs(tmp_path)
 
 
 def test_without_waiting_it_reports_later(tmp_path: Path) -> None:

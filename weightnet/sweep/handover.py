@@ -92,9 +92,9 @@ def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:
     if len(text) > MOST_BYTES:
         most = len(tasks) * MOST_BYTES // len(text)
         raise UserError(f"{len(tasks):,} runs are too many for one submission; at most about {most:,} like these")
-    for name in ("ended", "refused"):
-        (path / name).mkdir(parents=True)
     copy_code([task.config for task in tasks], path / "code")
+    for name in ("ended", "refused"):
+        (path / name).mkdir()
     write_whole(path / "tasks.json", text)
     return made
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import closing, suppress
 from pathlib import Path
@@ -111,20 +111,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--notice", type=int, default=0, help="seconds before its end that the queue tells it")
     asked = parser.parse_args()
-    job, number, count = (os.environ.get(f"SLURM_{name}", default) for name, default in
-                          (("JOB_ID", ""), ("ARRAY_TASK_ID", "0"), ("ARRAY_TASK_COUNT", "1")))  # fmt: skip
+    job, number, count = _place(os.environ)
     warm_up()
     end = time.monotonic() + _seconds_left(job) - asked.notice
     with noted(NOTICE, *SIGNALS) as signals:
         handover, _ = read_handover(asked.folder)
-        _say(f"worker {number} on {socket.gethostname()}, job {job}: {len(handover.tasks)} tasks")
+        _say(f"worker {job} on {socket.gethostname()}: {len(handover.tasks)} tasks")
         config = handover.tasks[0].config
         with Probe(run_folder(config).parent) as probe:
             if why := probe.contradiction():
-                handover.refuse(f"{job}-{number}", why)
+                handover.refuse(job or "worker", why)
                 raise SystemExit(f"weightnet: {why}")
             chooser = Chooser(
-                handover, offset=len(handover.tasks) * int(number) // int(count),
+                handover, offset=len(handover.tasks) * number // count,
                 time_left=lambda: end - time.monotonic(),
             )  # fmt: skip
             processes = processes_for(config.device == "cuda", config.threads) or default_processes(config)
@@ -135,6 +134,14 @@ def main() -> None:
         _say(f"leaves{f' after {names}' if names else ''}{': there is more to do' if more else ''}")
         if more and job and not handover.stop.exists():
             _return_to_queue(job)
+
+
+def _place(environment: Mapping[str, str]) -> tuple[str, int, int]:
+    """Return the worker's job, its number and how many there are. A bare number may mean all jobs of the array."""
+    array, number, count = (environment.get(f"SLURM_ARRAY_{name}", "") for name in ("JOB_ID", "TASK_ID", "TASK_COUNT"))
+    if all(text.isdecimal() for text in (array, number, count)):
+        return f"{array}_{number}", int(number), int(count)
+    return environment.get("SLURM_JOB_ID", ""), 0, 1
 
 
 def processes_for(gpu: bool, threads: int) -> int | None:

@@ -109,14 +109,13 @@ def seconds_left(job: str) -> float:
     """Return how long a job may still run. RunFailed: no answer."""
     said = _run(["squeue", "--noheader", f"--jobs={job}", "--format=%L"]).strip()
     days, _, clock = said.rpartition("-")
+    seconds = 0.0
     try:
-        parts = [int(part) for part in clock.split(":")]
+        for part in clock.split(":"):
+            seconds = 60 * seconds + int(part)
+        return 86400 * int(days or 0) + seconds
     except ValueError:  # UNLIMITED, NOT_SET
         return float("inf")
-    seconds = 0
-    for part in parts:
-        seconds = 60 * seconds + part
-    return 86400.0 * int(days or 0) + seconds
 
 
 def state(job: str) -> str:
