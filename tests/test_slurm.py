@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,39 @@ def test_a_preempted_worker_goes_on(tmp_path: Path) -> None:
     assert out.count("submitted") == 1 and "leaves after SIGTERM" in logs(tmp_path / "slurm")
     assert "going on after epoch" in run_logs(tmp_path / "slurm") and states(tmp_path / "slurm") == ["done"] * 2
     assert metrics(tmp_path / "slurm") == undisturbed(tmp_path / "local", *arguments)
+
+
+def test_a_node_that_dies_loses_no_run(tmp_path: Path) -> None:
+    arguments = ("train.epochs=40", "seed=1,2")
+    process = start(
+        tmp_path / "slurm", *arguments, "hydra.launcher.workers=2", "hydra.launcher.cpus_per_task=3", "threads=3"
+    )
+    wait_for(lambda: len(metrics(tmp_path / "slurm")) == 2 and epochs(tmp_path / "slurm") > 4)
+    node = Path(os.environ["SLURM_CONF"]).parent
+    try:
+        kill_host((node / "slurmd-n2.pid").read_text().strip())
+        out, _ = end(process)
+    finally:
+        subprocess.run([ROOT / "tests" / "slurm" / "start.sh", node], check=True, timeout=120)
+    assert out.count("submitted") == 1 and states(tmp_path / "slurm") == ["done"] * 2
+    assert "going on after epoch" in run_logs(tmp_path / "slurm")
+    assert metrics(tmp_path / "slurm") == undisturbed(tmp_path / "local", *arguments, "threads=3")
+
+
+def kill_host(pid: str) -> None:
+    """Kill all processes that share a process's hostname, as a power cut would."""
+    name = os.readlink(f"/proc/{pid}/ns/uts")
+    assert name != os.readlink("/proc/self/ns/uts")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.readlink(process / "ns" / "uts") == name:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def test_workers_that_cannot_start_are_given_up(tmp_path: Path) -> None:
+    out, err = sweep(tmp_path, *SHORT, "seed=1", 'hydra.launcher.setup=["exit 3"]', status=1)
+    assert out.count("submitted 1 worker, job ") == 4 and out.count("no worker is left (failed), 1 of 1 runs are") == 3
+    assert "workers ended 4 times in a row and finished no run; their logs are" in err
 
 
 def test_a_parent_that_is_killed_and_asked_again_finds_its_workers(tmp_path: Path) -> None:

@@ -1,28 +1,31 @@
 #!/usr/bin/env bash
 # A real Slurm on loopback, for `pytest -m slurm`: two nodes on this machine, each with a hostname of its own.
 #
-#   tests/slurm/start.sh DIR        starts it; then export SLURM_CONF=DIR/slurm.conf
+#   tests/slurm/start.sh DIR        starts what does not run of it; then export SLURM_CONF=DIR/slurm.conf
 #   tests/slurm/start.sh DIR stop   ends it
 #
-# As root, with the packages slurm-wlm and munge installed (no accounting: slurmdbd is not needed). Partitions: `main`,
-# and `urgent`, whose jobs preempt those of `main`.
+# As root, with the packages slurm-wlm and munge installed. No accounting (slurmdbd). Partitions: `main`, and `urgent`,
+# whose jobs preempt those of `main`.
 set -euo pipefail
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
+daemons="slurmd-n1 slurmd-n2 slurmctld munged"
 
-stop() {
-    for name in slurmd-n1 slurmd-n2 slurmctld munged; do
-        [ ! -s "$dir/$name.pid" ] || kill "$(cat "$dir/$name.pid")" 2>/dev/null || true
-    done
+runs() {
+    [ -s "$dir/$1.pid" ] && kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null
 }
+
 if [ "${2-}" = stop ]; then
-    stop
+    for name in $daemons; do
+        if runs "$name"; then kill "$(cat "$dir/$name.pid")"; fi
+    done
     exit
 fi
 
-mkdir -p "$dir/state" "$dir/spool-n1" "$dir/spool-n2"
-[ -s "$dir/munge.key" ] || { umask 077; head -c 1024 /dev/urandom > "$dir/munge.key"; umask 022; }
 port=${WEIGHTNET_SLURM_PORT:-26817}
+mkdir -p "$dir/state" "$dir/spool-n1" "$dir/spool-n2"
+[ -s "$dir/munge.key" ] || (umask 077 && head -c 1024 /dev/urandom > "$dir/munge.key")
+# cred_expire: a job that is requeued waits so long (default: 120 s)
 cat > "$dir/slurm.conf" <<CONF
 ClusterName=weightnet
 SlurmctldHost=$(hostname)(127.0.0.1)
@@ -50,11 +53,8 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=3,sched_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-MaxArraySize=1001
 KillWait=20
-MinJobAge=300
-SlurmdTimeout=20
-InactiveLimit=0
+SlurmdTimeout=15
 ReturnToService=2
 SlurmdParameters=config_overrides
 NodeName=n1 NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=4 RealMemory=4000
@@ -64,16 +64,17 @@ PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10
 CONF
 export SLURM_CONF=$dir/slurm.conf
 
-munged --force --key-file="$dir/munge.key" --socket="$dir/munge.socket" --pid-file="$dir/munged.pid" \
-    --log-file="$dir/munged.log" --seed-file="$dir/munged.seed" --num-threads=4
-slurmctld -f "$SLURM_CONF"
+runs munged || munged --force --key-file="$dir/munge.key" --socket="$dir/munge.socket" --pid-file="$dir/munged.pid" \
+    --log-file="$dir/munged.log" --seed-file="$dir/munged.seed"
+runs slurmctld || slurmctld -f "$SLURM_CONF"
 for node in n1 n2; do
-    unshare --uts bash -c "hostname $node && exec slurmd -N $node -f '$SLURM_CONF'"
+    runs slurmd-$node || unshare --uts bash -c "hostname $node && exec slurmd -N $node -f '$SLURM_CONF'"
 done
-for _ in $(seq 60); do
-    [ "$(sinfo --noheader --Node --partition=main --states=idle --format=%N | wc -l)" = 2 ] && exit
+for _ in $(seq 120); do
+    up=$(sinfo --noheader --Node --partition=main --format=%t 2>/dev/null | grep -cE '^(idle|mix|alloc)$' || true)
+    [ "$up" != 2 ] || exit 0
     sleep 0.5
 done
 sinfo
-echo "the nodes did not come up; see $dir/*.log" >&2
+echo "the nodes do not come up; see $dir/*.log" >&2
 exit 1

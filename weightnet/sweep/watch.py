@@ -9,9 +9,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from weightnet.errors import RunFailed, UserError
@@ -46,10 +46,10 @@ def execute(
     if not tasks:
         return []
     crew = _at_work(tasks) or _Crew(hand_over((sweep / NAME).absolute(), tasks), [])
-    with Probe(run_folder(crew.handover.tasks[0].config).parent):
+    with Probe(run_folder(crew.handover.tasks[0].config).parent), noted(*_ours()) as signals:
         crew.fill(tasks, options)
         if wait:
-            return _Watch(crew, options, title).outcomes()
+            return _Watch(crew, options, title, signals).outcomes()
     print("not waiting for them: the same command tells how far they are, or goes on", flush=True)
     return [Outcome(error=CancelledError())] * len(tasks)
 
@@ -129,8 +129,8 @@ def _alike(theirs: Handover, index: int, task: Task) -> bool:
 class _Watch:
     """Follows a crew until all tasks have ended."""
 
-    def __init__(self, crew: _Crew, options: slurm.Options, title: str) -> None:
-        self.crew, self.options, self.title = crew, options, title
+    def __init__(self, crew: _Crew, options: slurm.Options, title: str, signals: Sequence[int]) -> None:
+        self.crew, self.options, self.title, self.signals = crew, options, title, signals
         self.tasks, self.handover = crew.handover.tasks, crew.handover
         self.ended: dict[int, Outcome] = {}
         self.running = set[int]()
@@ -141,24 +141,25 @@ class _Watch:
 
     def outcomes(self) -> list[Outcome]:
         """Return one outcome a task; the errors are those of `execute`."""
-        with noted(*_ours()) as signals, Display(self.tasks, self.title) as display, self._waiting_cancelled():
+        with Display(self.tasks, self.title) as display:
             while len(self.ended) < len(self.tasks):
                 began = time.monotonic()
                 self._look(display)
                 took = time.monotonic() - began
-                self._react(signals)
+                self._react()
                 if time.monotonic() >= self.next_question:
-                    self._ask(display, stopping=bool(signals))
+                    self._ask(display)
                 display.update()
-                _sleep(max(LOOK, 20 * took), signals, self.reactions)
+                self._sleep(max(LOOK, 20 * took))
+        with suppress(RunFailed):  # those that never came to work; they would find nothing to do
+            slurm.cancel(self.crew.jobs, waiting=True)
         return [self.ended[index] for index in range(len(self.tasks))]
 
-    @contextmanager
-    def _waiting_cancelled(self) -> Iterator[None]:
-        """In the end, take workers that never came to work out of the queue; where that fails, they leave at once."""
-        yield
-        with suppress(RunFailed):
-            slurm.cancel(self.crew.jobs, waiting=True)
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until a signal comes."""
+        until = time.monotonic() + seconds
+        while len(self.signals) == self.reactions and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.5))
 
     def _look(self, display: Display) -> None:
         """Read the run folders: what has ended, what is executed."""
@@ -180,9 +181,9 @@ class _Watch:
                 self.ended[index] = outcome
                 display.ended(task, outcome)
 
-    def _react(self, signals: Sequence[int]) -> None:
+    def _react(self) -> None:
         """Do what the signals ask for, and say what goes on."""
-        for number in signals[self.reactions :]:
+        for number in self.signals[self.reactions :]:
             self.reactions += 1
             if number != signal.SIGINT:
                 _say(f"the workers go on ({self.crew}); the same command follows them")
@@ -201,9 +202,9 @@ class _Watch:
                 _say(f"the workers could not be told ({error}); scancel {' '.join(self.crew.jobs)}")
             self.next_question = 0.0
 
-    def _ask(self, display: Display, *, stopping: bool) -> None:
+    def _ask(self, display: Display) -> None:
         """Ask Slurm for the workers; submit others where they have ended, and runs remain that nobody executes."""
-        self.next_question = time.monotonic() + (LOOK if stopping else ASK)
+        self.next_question = time.monotonic() + (LOOK if self.signals else ASK)
         try:
             members = self.crew.members()
         except RunFailed as error:
@@ -218,7 +219,7 @@ class _Watch:
         if alive:
             return None
         self._look(display)  # what they did last
-        if stopping:
+        if self.signals:
             raise KeyboardInterrupt
         if len(self.ended) + len(self.running) < len(self.tasks):
             self._submit_again(members)
@@ -239,7 +240,7 @@ class _Watch:
             raise RunFailed(f"workers ended {self.fruitless} times in a row and finished no run; their logs are "
                             f"{self.handover.path}/worker-*.log; {go_on}")  # fmt: skip
         states = ", ".join(sorted({worker.state.lower() for worker in dead})) or "unknown to Slurm by now"
-        print(f"no worker is left ({states}), and {left} runs are", flush=True)
+        print(f"no worker is left ({states}), {left} of {len(self.tasks)} runs are", flush=True)
         self.crew.fill([task for index, task in enumerate(self.tasks) if index not in self.ended], self.options)
 
     def _tell(self, display: Display, queue: str) -> None:
@@ -253,13 +254,6 @@ class _Watch:
 def _ours() -> list[int]:
     """Return the signals that we react to: nohup and the like ignore SIGHUP, and so do we then."""
     return [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
-
-
-def _sleep(seconds: float, signals: Sequence[int], reactions: int) -> None:
-    """Sleep until a signal comes."""
-    until = time.monotonic() + seconds
-    while len(signals) == reactions and (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.5))
 
 
 def _names(folder: Path) -> set[str]:
