@@ -12,7 +12,7 @@ from weightnet.config import Config
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.fingerprint import origins
 from weightnet.runs.job import run
-from weightnet.sweep.engine import Outcome, Task
+from weightnet.sweep.engine import Outcome, Task, perform
 from weightnet.sweep.handover import hand_over, read_handover
 
 MakeConfig = Callable[..., Config]
@@ -26,7 +26,7 @@ def test_what_is_handed_over_is_what_is_read(make_config: MakeConfig, tmp_path: 
     ]
     hand_over(tmp_path / "w", tasks)
     read, codes = read_handover(tmp_path / "w")
-    assert read.tasks == tasks
+    assert read.tasks == [replace(task, before="") for task in tasks]
     assert codes == [origin.code for origin in origins(task.config for task in tasks)]
 
 
@@ -47,8 +47,10 @@ def test_how_tasks_ended(make_config: MakeConfig, tmp_path: Path) -> None:
     first = run(tasks[0].config)
     assert made.outcome(0) == Outcome(first.test_accuracy) == made.outcome(0)
     assert made.outcome(1) is None
-    assert run(tasks[1].config, anew=True).test_accuracy == done.test_accuracy
-    assert made.outcome(1) == Outcome(done.test_accuracy)
+    again = perform(replace(made.tasks[1], anew=True), lambda: False)
+    assert again == made.outcome(1) == Outcome(done.test_accuracy)
+    assert perform(replace(made.tasks[1], anew=True), lambda: False) == again  # by two workers at once: once
+    assert len(list((tmp_path / "outputs" / "runs" / ".old").iterdir())) == 1
     for outcome in (Outcome(error=Held("other")), Outcome(error=CancelledError())):
         made.tell(2, outcome)
         assert made.outcome(2) is None
@@ -64,6 +66,7 @@ def test_how_tasks_ended(make_config: MakeConfig, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"tasks": 3}', '{"tasks": [3]}', '{"tasks": [{}]}', '{"tasks": [{"before": "", "code": 3}]}',
+     '{"tasks": []}',
      '{"tasks": [{"before": "", "code": ""}]}', '{"tasks": [{"before": "", "code": "", "config": []}]}'],
 )  # fmt: skip
 def test_damaged_tasks_are_refused(tmp_path: Path, text: str) -> None:

@@ -62,6 +62,7 @@ def test_no_run_is_started_that_does_not_fit(handover: Handover, monkeypatch: py
     assert chosen(100, 35) == ([0, 1], [2, 3])  # one of its epochs is left
 
 
+@pytest.mark.slow
 def test_a_worker_does_it_all_and_leaves(handover: Handover) -> None:
     chooser = Chooser(handover, offset=1, time_left=lambda: float("inf"))
     assert not work(handover, chooser, processes=2, stopping=lambda: False)
@@ -75,6 +76,7 @@ def test_a_worker_that_is_stopped_says_that_there_is_more(handover: Handover) ->
     assert [handover.outcome(index) for index in range(4)] == [None] * 4
 
 
+@pytest.mark.slow
 def test_failures_and_replays_are_told(make_config: MakeConfig, tmp_path: Path) -> None:
     done = make_config(seed=1, epochs=1, subset=64)
     run(done)

@@ -254,6 +254,22 @@ def test_ctrl_c_twice_cancels(tmp_path: Path) -> None:
     assert "the workers are cancelled" in err and not jobs("--states=RUNNING,PENDING")
 
 
+def test_what_is_done_is_verified_and_done_anew(tmp_path: Path) -> None:
+    arguments = ("model=my_feedback.py:Mine", "dims=controlled", *SHORT, "seed=range(1,5)", "hydra.launcher.workers=2")
+    (tmp_path / "my_feedback.py").write_text(MY_FEEDBACK.format(body="pass"))
+    sweep(tmp_path / "out", *arguments, cwd=tmp_path)
+    before = metrics(tmp_path / "out")
+    (tmp_path / "my_feedback.py").write_text(MY_FEEDBACK.format(body="weight1 = 1 * weight1"))
+    out, _ = sweep(tmp_path / "out", *arguments, "hydra.sweeper.rerun=verify", cwd=tmp_path)
+    assert "4 stale; 4 to verify" in out and "4 of 4 replays agree, bit for bit" in out
+    out, _ = sweep(tmp_path / "out", *arguments, "hydra.sweeper.rerun=all", cwd=tmp_path)
+    assert "4 done; 4 to run" in out and metrics(tmp_path / "out") == before
+    assert len(list((tmp_path / "out" / "runs" / ".old").iterdir())) == 4
+    (tmp_path / "my_feedback.py").write_text(MY_FEEDBACK.format(body="weight1 = 2 * weight1"))
+    out, err = sweep(tmp_path / "out", *arguments, "hydra.sweeper.rerun=verify", cwd=tmp_path, status=1)
+    assert "0 of 4 replays agree" in out and "4 runs stay stale, their numbers differ here:" in err
+
+
 def test_failures_are_told_as_ever(tmp_path: Path) -> None:
     arguments = ("model=baseline,my_feedback.py:Mine", "dims=controlled", *SHORT, "seed=1,2")
     (tmp_path / "my_feedback.py").write_text(MY_FEEDBACK.format(body="assert not OWN_FAILS, 'by hand'"))

@@ -28,7 +28,7 @@ from pathlib import Path
 import yaml
 
 from weightnet.experiment import Config, EpochResult, Origin, read_config
-from weightnet.plain import open_file, printable, read_yaml
+from weightnet.plain import open_file, printable, read_text, read_yaml
 from weightnet.runs import history
 from weightnet.runs.lease import Lease, is_held
 from weightnet.runs.record import Record, read_record, record_text, utc_now
@@ -72,6 +72,13 @@ class RunFolder:
             return read_record(self.path / "run.json")
         except (OSError, ValueError):
             return None
+
+    def stamp(self) -> str:
+        """Return what changes whenever run.json does, "" where there is none: 16 hex digits of its content."""
+        try:
+            return hashlib.sha256(read_text(self.path / "run.json").encode()).hexdigest()[:16]
+        except (OSError, ValueError):
+            return ""
 
     def config(self) -> Config:
         """Return what config.yaml says. OSError: it cannot be read; ValueError: it is no config."""

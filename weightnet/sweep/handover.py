@@ -28,9 +28,9 @@ NAME = "workers"  # of the folder
 class Handover:
     """The folder, as both sides see it."""
 
-    def __init__(self, path: Path, tasks: Sequence[Task], before: Sequence[str]) -> None:
-        """Take its tasks, and the stamp that each one's run.json had when they were handed over."""
-        self.path, self.tasks, self.before = path, tasks, before
+    def __init__(self, path: Path, tasks: Sequence[Task]) -> None:
+        """Take its tasks."""
+        self.path, self.tasks = path, tasks
         self.ids = [run_id(task.config) for task in tasks]
         self.folders = [RunFolder(run_folder(task.config)) for task in tasks]
 
@@ -44,7 +44,7 @@ class Handover:
         if (told := self.path / "ended" / self.ids[index]).exists():
             return _outcome(told)
         folder, task = self.folders[index], self.tasks[index]
-        if task.verify_epochs is not None or stamp(folder) in ("", self.before[index]):
+        if task.verify_epochs is not None or folder.stamp() in ("", task.before):
             return None
         record = folder.record()
         if record is None or record.status != "done":
@@ -70,24 +70,14 @@ class Handover:
         return {path.name: printable(read_text(path)) for path in sorted((self.path / "refused").iterdir())}
 
 
-def stamp(folder: RunFolder) -> str:
-    """Return what changes whenever a run's run.json does, "" where there is none."""
-    try:
-        status = (folder.path / "run.json").stat()
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns} {status.st_size} {status.st_ino}"
-
-
 def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:
     """Write the folder.
 
     UserError: there are too many tasks, or code of the user's own lies where it cannot be copied from.
     """
     tasks = [replace(task, config=_absolute(task.config)) for task in tasks]
-    made = Handover(path, tasks, [stamp(RunFolder(run_folder(task.config))) for task in tasks])
-    plain = [asdict(task) | {"before": before, "code": code}
-             for task, before, code in zip(tasks, made.before, codes(tasks), strict=True)]  # fmt: skip
+    tasks = [replace(task, before=RunFolder(run_folder(task.config)).stamp()) for task in tasks]
+    plain = [asdict(task) | {"code": code} for task, code in zip(tasks, codes(tasks), strict=True)]
     text = json.dumps({"tasks": plain}, separators=(",", ":")).encode()
     if len(text) > MOST_BYTES:
         most = len(tasks) * MOST_BYTES // len(text)
@@ -96,7 +86,7 @@ def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:
     for name in ("ended", "refused"):
         (path / name).mkdir()
     write_whole(path / "tasks.json", text)
-    return made
+    return Handover(path, tasks)
 
 
 def read_handover(path: Path) -> tuple[Handover, list[str]]:
@@ -104,10 +94,10 @@ def read_handover(path: Path) -> tuple[Handover, list[str]]:
     plain = read_json(path / "tasks.json").get("tasks")
     if not isinstance(plain, list) or not all(isinstance(item, dict) for item in plain):
         raise ValueError("tasks.json has no tasks")
-    told = [(item.pop("before", None), item.pop("code", None)) for item in plain]
-    if not fits([list(pair) for pair in told], list[list[str]]):
-        raise ValueError("tasks.json has a task without before and code")
-    return Handover(path, [_task(item) for item in plain], [before for before, _ in told]), [code for _, code in told]
+    then = [item.pop("code", None) for item in plain]
+    if not plain or not fits(then, list[str]):
+        raise ValueError("tasks.json has a task without its code")
+    return Handover(path, [_task(item) for item in plain]), then
 
 
 def codes(tasks: Sequence[Task]) -> Iterable[str]:

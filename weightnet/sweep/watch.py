@@ -115,8 +115,7 @@ def _at_work(tasks: Sequence[Task]) -> _Crew | None:
             raise UserError(f"workers of {folder.parent} (scancel {' '.join(numbers)}) execute some of these runs with "
                             "the code as it was when they were submitted; wait for them or cancel them")  # fmt: skip
         if all(index is not None and _alike(theirs, index, task) for index, task in zip(same, tasks, strict=True)):
-            ours = [theirs.tasks[index] for index in same if index is not None]
-            return _Crew(Handover(folder, ours, [theirs.before[index] for index in same if index is not None]), numbers)
+            return _Crew(Handover(folder, [theirs.tasks[index] for index in same if index is not None]), numbers)
     return None
 
 
