@@ -42,8 +42,9 @@ def test_what_others_do_is_left_to_them(handover: Handover) -> None:
 
 
 def test_no_run_is_started_that_does_not_fit(handover: Handover, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = [30.0, 90.0, 300.0, 60.0]  # of three epochs each
-    monkeypatch.setattr(queue_worker, "estimate", lambda configs, outputs: seconds)
+    seconds = {0: 10.0, 1: 30.0, 2: 100.0, 3: 20.0}  # seed -> of each of its three epochs
+    monkeypatch.setattr(queue_worker, "shape", lambda config: config.seed)
+    monkeypatch.setattr(queue_worker, "seconds_per_epoch", lambda outputs: seconds)
     left = [100.0]
 
     def chosen(limit: float, now: float) -> tuple[list[int], list[int]]:

@@ -63,8 +63,8 @@ def run(
     An unfinished run goes on after its last whole epoch. One that is done, but lacks a file that the config asks for,
     is replayed: it gets that file if the replay gives its numbers. The `overrides` are the command line's, for the
     record. If another process executes the run, this one waits for it, or raises `Held`. `anew`: execute also one that
-    is done, as always one whose files are damaged: it moves to `.old/` when its successor is done. `before`: but only if
-    its `RunFolder.stamp` is still that; else another process has done so.
+    is done, as always one whose files are damaged: it moves to `.old/` when its successor is done. `before`: but not if
+    its `RunFolder.stamp` is another by now; then another process has done so.
 
     Raises:
         UserError: the data set is not to be had.

@@ -16,13 +16,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from weightnet.errors import ArgumentParser, Held, RunFailed
-from weightnet.experiment import run_folder
+from weightnet.experiment import run_folder, shape
 from weightnet.runs.probe import Probe
 from weightnet.runs.record import utc_now
 from weightnet.sweep import slurm
 from weightnet.sweep.display import words
 from weightnet.sweep.engine import warm_up
-from weightnet.sweep.estimate import estimate
+from weightnet.sweep.estimate import seconds_per_epoch
 from weightnet.sweep.handover import Handover, read_handover
 from weightnet.sweep.interrupt import NOTICE, SIGNALS, noted
 from weightnet.sweep.workers import Pool, default_processes, died
@@ -36,7 +36,9 @@ class Chooser:
         self.handover, self.time_left, self.limit = handover, time_left, time_left()
         order = [*range(offset, len(handover.tasks)), *range(offset)]
         self.ahead, self.held, self.unfit = deque[int](order), list[int](), list[int]()
-        self.seconds: list[float] | None = None
+        self.begun = 0  # how many tasks it has returned
+        unlimited, config = self.limit == float("inf"), handover.tasks[0].config
+        self.epoch = {} if unlimited else seconds_per_epoch(Path(config.outputs))  # by shape
 
     def next(self) -> int | None:
         """Return the next task that nobody executes, has not ended, and fits into the time left, or None."""
@@ -49,8 +51,15 @@ class Chooser:
             elif not self._fits(index):
                 self.unfit.append(index)
             else:
+                self.begun += 1
                 return index
         return None
+
+    def learn(self, index: int) -> None:
+        """Take note of how long a run took."""
+        record = self.handover.folders[index].record()
+        if record and record.status == "done" and record.shape and record.epochs and record.seconds:
+            self.epoch.setdefault(record.shape, record.seconds / record.epochs)
 
     def look_again(self) -> bool:
         """Take back what others have left unfinished; tell whether there is such a task."""
@@ -65,16 +74,15 @@ class Chooser:
                 if self.handover.outcome(index) is None and not self.handover.folders[index].is_held()]  # fmt: skip
 
     def _fits(self, index: int) -> bool:
-        """Tell whether a run fits into the time left; of one that is longer than a whole allocation, an epoch."""
-        if self.limit == float("inf"):
+        """Tell whether a run fits into the time left; of one that is longer than a whole allocation, an epoch.
+
+        One of a shape that has not been seen yet does: what it has done when time is up is kept.
+        """
+        config, done = self.handover.tasks[index].config, 0
+        if (epoch := self.epoch.get(shape(config))) is None:
             return True
-        tasks = self.handover.tasks
-        if self.seconds is None:
-            self.seconds = estimate([task.config for task in tasks], Path(tasks[0].config.outputs))
-        config, done = tasks[index].config, 0
         with suppress(OSError, ValueError):
             done = len(self.handover.folders[index].metrics())
-        epoch = self.seconds[index] / config.train.epochs
         needed = epoch * max(1, config.train.epochs - done)
         return (needed if needed <= self.limit else epoch) <= self.time_left()
 
@@ -98,6 +106,7 @@ def work(handover: Handover, chooser: Chooser, *, processes: int, stopping: Call
                     chooser.held.append(index)
                 elif not isinstance(end.error, CancelledError):
                     handover.tell(index, end)
+                    chooser.learn(index)
                     _say(f"{handover.ids[index]}: {words(end)}")
             if not pool.is_busy() and (stop or not (chooser.ahead or chooser.look_again())):
                 return stop or bool(chooser.remaining())
@@ -132,7 +141,11 @@ def main() -> None:
             )
         names = ", ".join(signal.Signals(came).name for came in signals)
         _say(f"leaves{f' after {names}' if names else ''}{': there is more to do' if more else ''}")
-        if more and job and not handover.stop.exists():
+        if chooser.unfit and not chooser.begun:
+            handover.refuse(
+                job or "worker", "its time is too short for an epoch; take a longer hydra.launcher.timeout_min"
+            )
+        elif more and job and chooser.begun and not handover.stop.exists():
             _return_to_queue(job)
 
 

@@ -15,6 +15,16 @@ from weightnet.errors import RunFailed, UserError
 
 PATIENCE = 60.0  # seconds that one of the commands may take
 
+GIVEN = {
+    "partition": "partition", "account": "account", "qos": "qos", "time": "timeout_min",
+    "cpus-per-task": "cpus_per_task", "gpus-per-node": "gpus_per_node", "mem": "mem_gb", "constraint": "constraint",
+}  # fmt: skip
+"""sbatch's option -> the key below `hydra.launcher`."""
+
+OURS = {"array", "requeue", "no-requeue", "open-mode", "signal", "job-name", "nodes", "ntasks", "chdir", "output",
+        "error", "parsable", "wait", "wrap"}  # fmt: skip
+"""Options of sbatch by which workers are what they are."""
+
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "REVOKED", "TIMEOUT"}  # fmt: skip
 """The states of a worker that will not come back."""
@@ -45,18 +55,19 @@ class Options:
         if (self.gpus_per_node or 1) > 1:
             raise UserError(f"hydra.launcher.gpus_per_node={self.gpus_per_node}: a worker executes one run at a time "
                             "on a GPU; take 1, and more workers")  # fmt: skip
+        for name in self.additional:
+            if name in GIVEN or name in OURS:
+                right = f"hydra.launcher.{GIVEN[name]}=" if name in GIVEN else "nothing: a worker needs it as it is"
+                raise UserError(f"hydra.launcher.additional.{name}: give {right}")
         if missing := [name for name in ("sbatch", "squeue", "scancel") if not shutil.which(name)]:
             raise UserError(f"hydra/launcher=slurm: there is no {missing[0]} here; submit where Slurm's commands are, "
                             "or take hydra/launcher=local")  # fmt: skip
 
     def arguments(self) -> list[str]:
         """Return them as sbatch takes them."""
-        megabytes = None if self.mem_gb is None else f"{round(self.mem_gb * 1024)}M"
-        given = {
-            "partition": self.partition, "account": self.account, "qos": self.qos, "time": self.timeout_min,
-            "cpus-per-task": self.cpus_per_task, "gpus-per-node": self.gpus_per_node, "mem": megabytes,
-            "constraint": self.constraint, **self.additional,
-        }  # fmt: skip
+        given = {name: getattr(self, key) for name, key in GIVEN.items()} | dict(self.additional)
+        if self.mem_gb is not None:
+            given["mem"] = f"{round(self.mem_gb * 1024)}M"
         return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()
                 if value is not None and value is not False]  # fmt: skip
 
@@ -88,10 +99,12 @@ def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
         "--output=../worker-%A_%a.log", *options.arguments(), str(script),
     ]  # fmt: skip
     worker = shlex.join([sys.executable, "-m", "weightnet.sweep.queue_worker", str(folder), f"--notice={notice}"])
-    script.write_text("\n".join([
+    lines = [
         "#!/bin/bash", f"# {shlex.join(command)}", "trap '' USR1  # until the worker listens", *options.setup,
-        'export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"', f"exec {worker}", "",
-    ]))  # fmt: skip
+        f"cd {shlex.quote(str(folder / 'code'))}", 'export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"',
+        f"exec {worker}",
+    ]  # fmt: skip
+    script.write_text("\n".join(lines) + "\n")
     try:
         return _run(command).strip().partition(";")[0]
     except RunFailed as error:
