@@ -140,7 +140,7 @@ def test_workers_that_are_all_cancelled_are_not_submitted_again(tmp_path: Path) 
 
 
 def test_a_worker_whose_time_is_up_goes_back_into_the_queue(tmp_path: Path) -> None:
-    arguments = ("train.epochs=300", "seed=1")
+    arguments = ("train.epochs=900", "seed=1")  # longer than a worker may run
     out, _ = sweep(tmp_path / "slurm", *arguments, "hydra.launcher.timeout_min=1")
     assert out.count("submitted") == 1
     assert "leaves after SIGUSR1: there is more to do" in logs(tmp_path / "slurm")

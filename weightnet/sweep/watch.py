@@ -85,11 +85,15 @@ def _number(workers: int) -> str:
 
 
 def _notice(tasks: Sequence[Task], options: slurm.Options) -> int:
-    """Return how many seconds before its end a worker is to be told: enough for two epochs, by the estimate."""
+    """Return how many seconds before its end a worker is to be told: enough for two epochs, by the estimate.
+
+    Slurm looks twice a minute, and tells it up to a minute too early: so not less than 30, nor more than half its time.
+    """
     configs = [task.config for task in tasks]
     seconds = estimate(configs, Path(configs[0].outputs))
     epoch = max(total / config.train.epochs for total, config in zip(seconds, configs, strict=True))
-    return int(min(max(60, 2 * epoch), 30 * (options.timeout_min or 1440)))
+    minutes = options.timeout_min or 1440
+    return int(max(min(30, 15 * minutes), min(2 * epoch, 30 * minutes)))
 
 
 def _at_work(tasks: Sequence[Task]) -> _Crew | None:
