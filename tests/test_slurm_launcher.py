@@ -140,12 +140,18 @@ def test_workers_that_are_all_cancelled_are_not_submitted_again(tmp_path: Path) 
 
 
 def test_a_worker_whose_time_is_up_goes_back_into_the_queue(tmp_path: Path) -> None:
-    arguments = ("train.epochs=900", "seed=1")  # longer than a worker may run
-    out, _ = sweep(tmp_path / "slurm", *arguments, "hydra.launcher.timeout_min=1")
+    arguments = ("train.batch_size=16", "seed=1")
+    process = start(tmp_path / "slurm", *arguments, "train.epochs=5000", "hydra.launcher.timeout_min=1")
+    wait_for(lambda: "going on after epoch" in run_logs(tmp_path / "slurm"), seconds=240)
+    number = int(run_logs(tmp_path / "slurm").partition("going on after epoch ")[2].split()[0])
+    wait_for(lambda: epochs(tmp_path / "slurm") > number)
+    process.send_signal(signal.SIGINT)
+    out, _ = end(process, 130)
     assert out.count("submitted") == 1
     assert "leaves after SIGUSR1: there is more to do" in logs(tmp_path / "slurm")
-    assert "going on after epoch" in run_logs(tmp_path / "slurm")
-    assert metrics(tmp_path / "slurm") == undisturbed(tmp_path / "local", *arguments)
+    (rows,) = metrics(tmp_path / "slurm").values()
+    (expected,) = undisturbed(tmp_path / "local", *arguments, f"train.epochs={number + 1}").values()
+    assert rows[: number + 2] == expected
 
 
 def test_a_preempted_worker_goes_on(tmp_path: Path) -> None:
