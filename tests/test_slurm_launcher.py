@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, metrics
 
 from weightnet.runs.lease import Lease
 
@@ -78,14 +78,6 @@ def logs(outputs: Path) -> str:
 
 def run_logs(outputs: Path) -> str:
     return "".join(path.read_text() for path in sorted((outputs / "runs").glob("*/run.log")))
-
-
-def metrics(outputs: Path) -> dict[str, list[str]]:
-    """Return metrics.csv without its last column, seconds, by run."""
-    return {
-        path.parent.name: [line.rpartition(",")[0] for line in path.read_text().splitlines()]
-        for path in (outputs / "runs").glob("*/metrics.csv")
-    }
 
 
 def epochs(outputs: Path) -> int:

@@ -126,6 +126,15 @@ def test_what_workers_are_at_is_followed_and_not_mixed_with_other_code(
     assert len(queue.started) == 1 and "1 worker at these runs already (job 1)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_workers_that_are_at_other_runs_too_are_left_alone(
+    queue: Queue, tasks: list[Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
+    (outcome,) = execute(tasks[1:], tmp_path / "second", Options(workers=1))
+    assert outcome.error is None and len(queue.started) == 2 and "already" not in capsys.readouterr().out
+
+
 def test_workers_that_end_again_and_again_are_given_up(queue: Queue, tasks: list[Task], tmp_path: Path) -> None:
     queue.command = [sys.executable, "-c", "raise SystemExit(3)"]
     with pytest.raises(RunFailed, match=r"workers ended 4 times in a row and finished no run; their logs are .*log"):

@@ -97,7 +97,7 @@ def _notice(tasks: Sequence[Task], options: slurm.Options) -> int:
 
 
 def _at_work(tasks: Sequence[Task]) -> _Crew | None:
-    """Return the crew of an earlier sweep that is at all of these runs, in the same way; None: there is none.
+    """Return the crew of an earlier sweep that is at these runs and no others, in the same way; None: there is none.
 
     UserError: one is at some of them with code that has changed since.
     """
@@ -118,15 +118,12 @@ def _at_work(tasks: Sequence[Task]) -> _Crew | None:
         if any(index is not None and then[index] != code for index, code in zip(same, now, strict=True)):
             raise UserError(f"workers of {folder.parent} (scancel {' '.join(numbers)}) execute some of these runs with "
                             "the code as it was when they were submitted; wait for them or cancel them")  # fmt: skip
-        if all(index is not None and _alike(theirs, index, task) for index, task in zip(same, tasks, strict=True)):
-            return _Crew(Handover(folder, [theirs.tasks[index] for index in same if index is not None]), numbers)
+        ours = [index for index in same if index is not None and theirs.outcome(index) is None]
+        others = set(range(len(theirs.tasks))).difference(ours)
+        how = [(theirs.tasks[index].anew, theirs.tasks[index].verify_epochs) for index in ours]
+        if how == [(task.anew, task.verify_epochs) for task in tasks] and all(map(theirs.outcome, others)):
+            return _Crew(Handover(folder, [theirs.tasks[index] for index in ours]), numbers)
     return None
-
-
-def _alike(theirs: Handover, index: int, task: Task) -> bool:
-    """Tell whether a crew is to do with a run what we want done, and has not given it up."""
-    their = theirs.tasks[index]
-    return (their.anew, their.verify_epochs) == (task.anew, task.verify_epochs) and theirs.outcome(index) is None
 
 
 class _Watch:
@@ -231,17 +228,18 @@ class _Watch:
     def _submit_again(self, dead: Sequence[slurm.Worker]) -> None:
         """Submit workers for what is left. RunFailed: that would be no use."""
         left = len(self.tasks) - len(self.ended)
-        go_on = f"{left} of {len(self.tasks)} runs are left; once that is mended, the same command goes on"
+        go_on = f"{left} of {len(self.tasks)} runs are left, the same command goes on"
+        if self.handover.stop.exists():
+            raise RunFailed(f"the workers were stopped by another process; {go_on}")
         if self.refusals:
-            raise RunFailed(f"no worker can work: {next(iter(self.refusals.values()))}; {go_on}")
+            raise RunFailed(f"no worker can work: {next(iter(self.refusals.values()))}; {go_on} once that is mended")
         if dead and all(worker.state == "CANCELLED" for worker in dead):
-            raise RunFailed(f"the workers were cancelled; {left} of {len(self.tasks)} runs are left, the same command "
-                            "goes on")  # fmt: skip
+            raise RunFailed(f"the workers were cancelled; {go_on}")
         self.fruitless = self.fruitless + 1 if len(self.ended) == self.ended_before else 0
         self.ended_before = len(self.ended)
         if self.fruitless > MOST_FRUITLESS:
             raise RunFailed(f"workers ended {self.fruitless} times in a row and finished no run; their logs are "
-                            f"{self.handover.path}/worker-*.log; {go_on}")  # fmt: skip
+                            f"{self.handover.path}/worker-*.log; {go_on} once that is mended")  # fmt: skip
         states = ", ".join(sorted({worker.state.lower() for worker in dead})) or "unknown to Slurm by now"
         print(f"no worker is left ({states}), {left} of {len(self.tasks)} runs are", flush=True)
         self.crew.fill([task for index, task in enumerate(self.tasks) if index not in self.ended], self.options)
