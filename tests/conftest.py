@@ -51,6 +51,14 @@ def expand(overrides: Sequence[str]) -> list[Config]:
         return [job.config for job in make_plan(jobs).jobs]
 
 
+def metrics(outputs: Path) -> dict[str, list[str]]:
+    """Return metrics.csv without its last column, seconds, by run."""
+    return {
+        path.parent.name: [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+        for path in (outputs / "runs").glob("*/metrics.csv")
+    }
+
+
 def make_record(config: Config, **fields: Any) -> Record:
     """Return the record of a run that is done, made by today's code, but for these fields."""
     record = new_record(config, [], None)

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from filelock import FileLock
 
 from analysis.load import load_runs, refuse_mixture, report_skipped
 from weightnet.config import Config
@@ -20,9 +19,10 @@ from weightnet.fingerprint import origins
 from weightnet.identity import arm, run_folder, signature
 from weightnet.net.epoch import METRICS
 from weightnet.runs.folder import RunFolder
+from weightnet.runs.lease import Lease
 
 MakeConfig = Callable[..., Config]
-LEASES: list[FileLock] = []
+LEASES: list[Lease] = []
 
 
 def write_run(config: Config, accuracies: list[float], **record: Any) -> Path:
@@ -40,7 +40,7 @@ def write_run(config: Config, accuracies: list[float], **record: Any) -> Path:
     (folder / "run.json").write_text(json.dumps(fields | record))
     if record.get("status") == "running":
         LEASES.append(RunFolder(folder).lock())
-        LEASES[-1].acquire(timeout=0)
+        LEASES[-1].acquire(wait=False)
     return folder
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, metrics
 
 BAD_FEEDBACKS = """
 
@@ -90,14 +90,6 @@ def records(outputs: Path) -> dict[str, dict[str, Any]]:
     for path in (outputs / "runs").glob("*/run.json"):
         found[path.parent.name] = json.loads(path.read_text())
     return found
-
-
-def metrics(outputs: Path) -> dict[str, list[str]]:
-    """Return metrics.csv without its last column, seconds, by run."""
-    return {
-        path.parent.name: [line.rpartition(",")[0] for line in path.read_text().splitlines()]
-        for path in (outputs / "runs").glob("*/metrics.csv")
-    }
 
 
 def rows(path: Path) -> list[dict[str, str]]:

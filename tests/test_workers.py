@@ -46,7 +46,7 @@ def started(config: Config) -> RunFolder:
 
 def test_a_death_is_recorded(make_config: MakeConfig) -> None:
     folder = started(make_config())
-    outcome = workers._died(make_config(), "worker died of SIGKILL")
+    outcome = workers.died(make_config(), "worker died of SIGKILL")
     assert outcome.failed and "worker died of SIGKILL" in str(outcome.error)
     record = folder.record()
     assert record is not None and (record.status, record.error) == ("failed", "worker died of SIGKILL")
@@ -56,7 +56,7 @@ def test_a_death_says_nothing_of_a_run_that_another_process_took_over(make_confi
     folder = started(make_config())
     before = folder.record()
     with folder.lock():
-        workers._died(make_config(), "timeout")
+        workers.died(make_config(), "timeout")
     assert folder.record() == before
 
 
@@ -75,9 +75,9 @@ def test_a_task_is_performed_in_any_process(make_config: MakeConfig) -> None:
         assert isinstance(perform(task, lambda: False).error, Held)
 
 
-def child(program: str) -> "workers._Worker":
+def child(program: str) -> "workers.Worker":
     """Return a worker whose process runs a program instead."""
-    worker = workers._Worker.__new__(workers._Worker)
+    worker = workers.Worker.__new__(workers.Worker)
     worker.process = multiprocessing.get_context("spawn").Process(target=exec, args=(program,))
     worker.process.start()
     return worker
@@ -93,9 +93,9 @@ def test_causes_of_death() -> None:
 @pytest.mark.slow
 def test_workers_that_die_at_birth_are_replaced(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     born: list[int] = []
-    original = workers._Worker.__init__
+    original = workers.Worker.__init__
 
-    def often_killed(self: "workers._Worker", context: Any) -> None:
+    def often_killed(self: "workers.Worker", context: Any) -> None:
         original(self, context)
         born.append(1)
         if len(born) <= 3:
@@ -105,7 +105,7 @@ def test_workers_that_die_at_birth_are_replaced(make_config: MakeConfig, monkeyp
                 while self.pipe.poll():
                     self.pipe.recv()
 
-    monkeypatch.setattr(workers._Worker, "__init__", often_killed)
+    monkeypatch.setattr(workers.Worker, "__init__", often_killed)
     tasks = [Task(make_config(seed=seed, epochs=1), []) for seed in (1, 2, 3)]
     assert [outcome.failed for outcome in execute(tasks, processes=2)] == [False] * 3
     born.clear()

@@ -9,6 +9,7 @@ import ctypes
 import io
 import json
 import platform
+import shutil
 import statistics
 import sys
 import timeit
@@ -22,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from weightnet import native, registry
 from weightnet.config import PARAMS, AnalysisConfig, Config, DatasetConfig, build, read_config
 from weightnet.dose import dose, filler_share
-from weightnet.fingerprint import ENTRANCES, Origin, origins
+from weightnet.fingerprint import ENTRANCES, Origin, origins, own_targets
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, training_examples, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
 from weightnet.net.epoch import METRICS, EpochResult
-from weightnet.own import is_own
+from weightnet.own import files, is_own
 from weightnet.resolve import resolve as _resolve
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPS", "METRICS", "PARAMS", "AnalysisConfig", "Config", "EpochResult", "Origin", "Training", "arm", "build",
-    "device_name", "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe",
+    "copy_code", "device_name", "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe",
     "products", "read_config", "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
 ]  # fmt: skip
 
@@ -107,6 +108,19 @@ def slower(configs: Iterable[Config]) -> str:
     if not any(map(native.fits, configs)) or not (why := native.why_not()):
         return ""
     return f"without weightnet's own convolutions, runs like these take 2 to 4 times as long; {why}"
+
+
+def copy_code(configs: Iterable[Config], folder: Path) -> None:
+    """Copy the code that runs may reach, the user's own included, as it is now: to be executed from that folder.
+
+    UserError: code of the user's own lies outside of the working directory.
+    """
+    own = [files(target) for target in dict.fromkeys(name for config in configs for name in own_targets(config))]
+    package = Path(__file__).parent
+    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in (item for texts in own for item in texts.items()):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
 
 
 def import_code() -> None:

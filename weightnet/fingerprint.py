@@ -86,13 +86,18 @@ def origins(configs: Iterable[Config]) -> Iterator[Origin]:
             (registry.READERS, dataset.reader or dataset.name), (registry.FEEDBACKS, model.feedback),
             (registry.BIAS_RATES, model.feedback), (registry.KINDS, model.kind), (registry.SCALES, model.scale),
         ]  # fmt: skip
-        own = [name for name in (model.feedback, dataset.reader, *config.eval.metrics.values()) if is_own(name)]
         builtin = [table[name] for table, name in named if name in table]
-        code, definitions = _code(tuple(builtin), tuple(own), os.getcwd())
+        code, definitions = _code(tuple(builtin), tuple(own_targets(config)), os.getcwd())
         key = repr((config.data_root, dataset.name, dataset.files))
         if key not in data:
             data[key] = data_hash(dataset, config.data_root)
         yield Origin(code, definitions, data[key], torch, native.convolutions(config))
+
+
+def own_targets(config: Config) -> list[str]:
+    """Return the names that a config gives to code of the user's own."""
+    named = (config.model.feedback, config.dataset.reader, *config.eval.metrics.values())
+    return [name for name in named if name is not None and is_own(name)]
 
 
 @lru_cache

@@ -137,6 +137,27 @@ def sources(target: str) -> dict[str, str | None]:
     return found
 
 
+def files(target: str) -> dict[Path, str]:
+    """Return the texts of `sources`, by where a copy of them has to lie to be found from there by the same name.
+
+    Nothing of a package that is installed. UserError: the target lies outside of the working directory.
+    """
+    where, path = target.rpartition(":")[0], find(target)
+    texts = {name: text for name, text in sources(target).items() if text is not None}
+    if path is None or not texts:
+        return {}
+    if where.endswith(".py"):
+        if Path(where).is_absolute() or ".." in Path(where).parts:
+            raise UserError(f"{target}: must lie below {Path.cwd()} and be named from there, so that it can be copied")
+        return {Path(where) if name == where else Path(where).parent / name: text for name, text in texts.items()}
+    root = path.parents[where.count(".") + (path.name == "__init__.py")]
+    if "-packages" in str(root):
+        return {}
+    packages = [folder / "__init__.py" for folder in path.parents if folder.is_relative_to(root) and folder != root]
+    found = {file.relative_to(root): _text(file) or "" for file in packages if file.is_file()}
+    return found | {path.relative_to(root) if name == where else Path(name): text for name, text in texts.items()}
+
+
 def _beside(text: str, path: Path, root: Path, only: str) -> Iterator[Path]:
     """Yield the files below `root` that a module imports (`only`: of that package)."""
     for node in ast.walk(parsed(text)):

@@ -16,7 +16,6 @@ A file is either absent or whole: it is written beside and renamed.
 
 import csv
 import errno
-import fcntl
 import hashlib
 import io
 import os
@@ -27,15 +26,17 @@ from enum import StrEnum
 from pathlib import Path
 
 import yaml
-from filelock import FileLock
 
 from weightnet.experiment import Config, EpochResult, Origin, read_config
-from weightnet.plain import open_file, printable, read_yaml
+from weightnet.plain import open_file, printable, read_text, read_yaml
 from weightnet.runs import history
+from weightnet.runs.lease import Lease, is_held
 from weightnet.runs.record import Record, read_record, record_text, utc_now
 
 RESULTS = ("config.yaml", "metrics.csv", "steps.csv", "feedback.csv", "model.pt", "predictions.npz")
 """A run's files that run.json holds the digests of, once it is done."""
+
+LOCKS = ".locks"  # the folder of the leases, beside the run folders
 
 
 class State(StrEnum):
@@ -72,6 +73,13 @@ class RunFolder:
         except (OSError, ValueError):
             return None
 
+    def stamp(self) -> str:
+        """Return what changes whenever run.json does, "" where there is none: 16 hex digits of its content."""
+        try:
+            return hashlib.sha256(read_text(self.path / "run.json").encode()).hexdigest()[:16]
+        except (OSError, ValueError):
+            return ""
+
     def config(self) -> Config:
         """Return what config.yaml says. OSError: it cannot be read; ValueError: it is no config."""
         try:
@@ -79,26 +87,18 @@ class RunFolder:
         except TypeError as error:
             raise ValueError(f"config.yaml: {error}") from None
 
-    def lock(self) -> FileLock:
+    def lock(self) -> Lease:
         """Return the run's lease: whoever executes the run holds it, and it ends with its process, however that ends.
 
-        It is a lock of the operating system (flock), so it also works between machines that share a disk, where that
-        disk supports such locks (NFS 4, Lustre with flock, GPFS). OSError: the folder of the locks cannot be made.
+        OSError: the folder of the locks cannot be made.
         """
-        locks = self.path.parent / ".locks"
+        locks = self.path.parent / LOCKS
         locks.mkdir(parents=True, exist_ok=True)
-        return FileLock(locks / self.path.name)
+        return Lease(locks / self.path.name)
 
     def is_held(self) -> bool:
-        """Tell whether a live process executes the run. It asks for a shared lock: that takes no right to write."""
-        try:
-            with open_file(self.path.parent / ".locks" / self.path.name) as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # there is none, or it is another user's: who wants to execute the run will hear of it
-            return False
-        return False
+        """Tell whether a live process executes the run."""
+        return is_held(self.path.parent / LOCKS / self.path.name)
 
     def state(self, origin: Origin) -> RunState:
         """Return where the run stands; its numbers would come from `origin`, if it were run now."""

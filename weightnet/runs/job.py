@@ -12,8 +12,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import Timeout
-
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.experiment import (
     Config,
@@ -58,13 +56,15 @@ def run(
     stop: Stop = lambda: False,
     wait: bool = True,
     anew: bool = False,
+    before: str | None = None,
 ) -> Result:
     """Execute a resolved config in its run folder, or return its result if it is done already.
 
     An unfinished run goes on after its last whole epoch. One that is done, but lacks a file that the config asks for,
     is replayed: it gets that file if the replay gives its numbers. The `overrides` are the command line's, for the
     record. If another process executes the run, this one waits for it, or raises `Held`. `anew`: execute also one that
-    is done, as always one whose files are damaged: it moves to `.old/` when its successor is done.
+    is done, as always one whose files are damaged: it moves to `.old/` when its successor is done. `before`: but not if
+    its `RunFolder.stamp` is another by now; then another process has done so.
 
     Raises:
         UserError: the data set is not to be had.
@@ -78,7 +78,8 @@ def run(
         finished = bool(damage) or (record is not None and record.status == "done")
         if damage:
             log.warning("%s: %s; it is executed anew, and then moved to .old", folder.path.name, damage)
-        if record and finished and not damage and not anew:
+        again = anew and before in (None, folder.stamp())
+        if record and finished and not damage and not again:
             if lacking := folder.lacks(products(config)):
                 with _log_to(folder.path / "run.log"):
                     _complete(config, folder, record, lacking, stop)
@@ -148,12 +149,12 @@ def _alone(config: Config, *, wait: bool) -> Iterator[tuple[RunFolder, Record | 
     folder = RunFolder(run_folder(config))
     try:
         try:
-            lease = folder.lock().acquire(timeout=0)
-        except Timeout:
+            (lease := folder.lock()).acquire(wait=False)
+        except Held:
             if not wait:
-                raise Held(folder.path.name) from None
+                raise
             log.info("%s; waiting for it (if that hangs: end it there, and this goes on)", folder.holder())
-            lease = folder.lock().acquire()
+            lease.acquire(wait=True)
         with lease:
             if not folder.path.exists():
                 folder.give_way()  # to a successor, where somebody was stopped in the middle of that

@@ -55,6 +55,10 @@ class Display:
             holder = RunFolder(run_folder(task.config)).holder()
             print(f"{holder}; this sweep waits for it (if that hangs: end it there, and this goes on)", flush=True)
 
+    def stopped(self, task: Task) -> None:
+        """Show the task as one that is still to be executed."""
+        self.running.pop(run_id(task.config), None)
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Count a task that has ended, and say so."""
         name = run_id(task.config)
@@ -65,7 +69,7 @@ class Display:
             self.failed += 1
             self.failures.append(f"{_name(task)}: {' '.join(str(outcome.error).split())[:200]}")
         self.done += outcome.error is None
-        print(f"[{self.ended_count}/{self.total}] {name}: {_words(outcome)}; {self._left(self._epochs())}", flush=True)
+        print(f"[{self.ended_count}/{self.total}] {name}: {words(outcome)}; {self._left(self._epochs())}", flush=True)
         self.update()
 
     def update(self) -> None:
@@ -114,7 +118,8 @@ def _name(task: Task) -> str:
     return task.differing or run_id(task.config)
 
 
-def _words(outcome: Outcome) -> str:
+def words(outcome: Outcome) -> str:
+    """Say how a task ended."""
     if outcome.failed:
         return "failed"
     if outcome.error is not None:

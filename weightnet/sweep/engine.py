@@ -28,6 +28,7 @@ class Task:
     verify_epochs: int | None = None  # None: execute the run; else replay so many of its epochs, and compare
     anew: bool = False  # execute it though it is done
     differing: str = ""  # the overrides in which the sweep's runs differ
+    before: str | None = None  # `RunFolder.stamp` when it was planned: with another one, it has been done anew already
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
         from weightnet.runs.job import run, verify  # not above: they import torch
 
         if task.verify_epochs is None:
-            done = run(task.config, overrides=task.overrides, stop=stop, wait=False, anew=task.anew)
+            done = run(task.config, overrides=task.overrides, stop=stop, wait=False, anew=task.anew, before=task.before)
             return Outcome(done.test_accuracy)
         return Outcome(verify(task.config, epochs=task.verify_epochs, stop=stop))
     except (UserError, RunFailed, Held) as error:

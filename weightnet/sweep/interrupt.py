@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a process to stop: a person, a queue or container, a terminal that is closed."""
 
+NOTICE = signal.SIGUSR1
+"""What a queue tells a worker some time before its time is up."""
+
 received: list[int] = []  # since `plainly` began
 
 
@@ -49,10 +52,29 @@ def finish_epoch_on_signals() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
+def noted(*numbers: int) -> Iterator[list[int]]:
+    """Yield the list of those of these signals that have come: they do nothing else meanwhile."""
+    came: list[int] = []
+
+    def on_signal(number: int, frame: object) -> None:
+        received.append(number)
+        came.append(number)
+        if number == signal.SIGHUP:
+            _leave_terminal()
+
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def ignored() -> Iterator[None]:
-    """Ignore `SIGNALS` meanwhile: processes that are started inherit that, and leave them to this one."""
+    """Ignore what asks to stop meanwhile: processes that are started inherit that, and leave it to this one."""
     ours = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS} if ours else {}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (*SIGNALS, NOTICE)} if ours else {}
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 A worker has a pipe of its own and nothing else in common with the others: no queue, no lock, so that none of them can
 take anything along when it dies. It says when it is ready, gets a task, and says how that ended. All waiting is for the
-pipes and for the ends of the processes, in one place (`_Pool.events`).
+pipes and for the ends of the processes, in one place (`Pool.events`).
 """
 
 import logging
@@ -62,7 +62,7 @@ def execute(
     count = min(len(tasks), processes or default_processes(tasks[0].config))
     outcomes: dict[int, Outcome] = {}
     waiting, held = deque(range(len(tasks))), set[int]()
-    with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(_Pool(count)) as pool:
+    with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(Pool(count)) as pool:
 
         def end(index: int, outcome: Outcome) -> None:
             outcomes[index] = outcome
@@ -74,15 +74,13 @@ def execute(
                 pool.finish_epochs()
                 while waiting or held:
                     end(waiting.popleft() if waiting else held.pop(), Outcome(error=CancelledError()))
-            idle = [worker for worker in pool.workers if worker.ready and worker.task is None]
-            for worker in idle[: len(waiting)]:
+            for worker in pool.idle()[: len(waiting)]:
                 index = waiting.popleft()
                 display.started(tasks[index])
-                worker.task, worker.since = index, time.monotonic()
-                worker.tell(tasks[index])
+                worker.begin(index, tasks[index])
             for index, result in pool.events(timeout):
                 if isinstance(result, str):
-                    end(index, _died(tasks[index].config, result))
+                    end(index, died(tasks[index].config, result))
                 elif isinstance(result.error, Held):
                     held.add(index)
                     display.paused(tasks[index])
@@ -97,25 +95,34 @@ def execute(
     return [outcomes[index] for index in range(len(tasks))]
 
 
-def _died(config: Config, why: str) -> Outcome:
+def died(config: Config, why: str) -> Outcome:
+    """Record that the worker which executed a run died, and return how the run ended."""
     RunFolder(run_folder(config)).write_death(why)
     return Outcome(error=RunFailed(f"{run_id(config)}: {why}"))
 
 
-class _Pool:
-    """A number of workers, each replaced when it has ended."""
+class Pool:
+    """A number of workers, each replaced when it has ended. `close` ends them."""
 
     PATIENCE = 0.5  # seconds until somebody looks again for Ctrl-C and for runs that others have left
 
     def __init__(self, count: int) -> None:
         self.count, self.stillborn, self.finishing = count, 0, False
-        self.workers: list[_Worker] = []
+        self.workers: list[Worker] = []
         self.context = warm_up()
 
     def close(self) -> None:
         """End all workers: idle and starting ones have nothing to lose, others are left only by a second Ctrl-C."""
         for worker in self.workers:
             worker.kill()
+
+    def idle(self) -> list["Worker"]:
+        """Return the workers that wait for a task."""
+        return [worker for worker in self.workers if worker.ready and worker.task is None]
+
+    def is_busy(self) -> bool:
+        """Tell whether a worker has a task."""
+        return any(worker.task is not None for worker in self.workers)
 
     def finish_epochs(self) -> None:
         """Tell workers that the epoch in progress is to be their last."""
@@ -129,7 +136,7 @@ class _Pool:
 
         A worker whose task takes longer than `timeout` seconds is killed. RunFailed: they end unready again and again.
         """
-        self.workers += [_Worker(self.context) for _ in range(self.count - len(self.workers))]
+        self.workers += [Worker(self.context) for _ in range(self.count - len(self.workers))]
         wait([source for worker in self.workers for source in (worker.pipe, worker.process.sentinel)], self.PATIENCE)
         for worker in list(self.workers):
             alive = worker.process.is_alive()  # asked first: what it said before its end is read below
@@ -150,7 +157,7 @@ class _Pool:
                     yield task, why
 
 
-class _Worker:
+class Worker:
     """A process that executes one task after the other, as its parent sees it."""
 
     def __init__(self, context: ForkServerContext) -> None:
@@ -160,6 +167,11 @@ class _Worker:
         theirs.close()
         self.ready, self.since = False, 0.0  # since when it has its task
         self.task: int | None = None
+
+    def begin(self, index: int, task: Task) -> None:
+        """Send a task, and remember its index."""
+        self.task, self.since = index, time.monotonic()
+        self.tell(task)
 
     def tell(self, message: Task | None) -> None:
         """Send a task, or None: the epoch in progress is to be the last."""

@@ -1,0 +1,149 @@
+"""The sweep's side of a queue, with one of this test's own that starts processes at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from weightnet.config import Config
+from weightnet.errors import RunFailed, UserError
+from weightnet.sweep import slurm, watch
+from weightnet.sweep.engine import Task
+from weightnet.sweep.slurm import Options, Worker
+from weightnet.sweep.watch import execute
+
+MakeConfig = Callable[..., Config]
+
+
+class Queue:
+    """Slurm's commands, as far as processes of this machine can do what they do."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
+        self.cancelled = False
+        self.command = [sys.executable, "-m", "weightnet.sweep.queue_worker"]
+
+    def submit(self, folder: Path, options: Options, workers: int, *, notice: int) -> str:
+        job = str(len(self.started) + 1)
+        for number in range(workers):
+            place = {"JOB_ID": job, "TASK_ID": str(number), "TASK_COUNT": str(workers)}
+            env = os.environ | {f"SLURM_ARRAY_{name}": value for name, value in place.items()}
+            process = subprocess.Popen([*self.command, str(folder)], cwd=folder / "code", env=env)
+            self.started.append((job, folder / "code", process))
+        return job
+
+    def workers(self) -> list[Worker]:
+        states = {None: "RUNNING", 0: "COMPLETED"}
+        ended = "CANCELLED" if self.cancelled else "FAILED"
+        return [Worker(job, states.get(process.poll(), ended), "None", code) for job, code, process in self.started]
+
+    def signal(self, number: int) -> None:
+        for _, _, process in self.started:
+            process.send_signal(number)
+
+    def finish_epochs(self, jobs: Sequence[str]) -> None:
+        self.signal(signal.SIGUSR1)
+
+    def cancel(self, jobs: Sequence[str], *, waiting: bool = False) -> None:
+        self.cancelled = not waiting
+        if not waiting:
+            self.signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    queue = Queue()
+    for name in ("submit", "workers", "finish_epochs", "cancel"):
+        monkeypatch.setattr(slurm, name, getattr(queue, name))
+    monkeypatch.setattr(watch, "ASK", 1.0)
+    monkeypatch.setenv("PATH", "")  # no squeue: the workers' time is unlimited
+    yield queue
+    for _, _, process in queue.started:
+        process.wait(timeout=120)
+
+
+@pytest.fixture
+def tasks(make_config: MakeConfig) -> list[Task]:
+    return [Task(make_config(seed=seed, epochs=40, subset=256), []) for seed in (1, 2)]
+
+
+def when(condition: Callable[[], object], act: Callable[[], object]) -> None:
+    """Act once a condition holds, beside what the test does."""
+
+    def wait() -> None:
+        while not condition():
+            time.sleep(0.05)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def begun(tasks: list[Task]) -> bool:
+    return bool(list(Path(tasks[0].config.outputs).glob("runs/*/metrics.csv")))
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_workers_that_die_are_submitted_again(
+    queue: Queue, tasks: list[Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    when(lambda: begun(tasks), lambda: queue.signal(signal.SIGKILL))
+    outcomes = execute(tasks, tmp_path, Options(workers=2))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    out = capsys.readouterr().out
+    assert "submitted 2 workers, job 1" in out and "no worker is left (failed), 2 of 2 runs are" in out
+
+
+@pytest.mark.slow
+def test_ctrl_c_lets_the_workers_finish_their_epochs(queue: Queue, tasks: list[Task], tmp_path: Path) -> None:
+    when(lambda: begun(tasks), interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tasks, tmp_path, Options(workers=2))
+    assert [process.poll() for _, _, process in queue.started] == [0, 0] and not queue.cancelled
+
+
+@pytest.mark.slow
+def test_what_workers_are_at_is_followed_and_not_mixed_with_other_code(
+    queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
+    assert [outcome.failed for outcome in first] == [False, False] and all(outcome.error for outcome in first)
+    with monkeypatch.context() as edited:
+        edited.setattr(watch, "codes", lambda tasks: ["c0de"] * len(tasks))
+        with pytest.raises(UserError, match=r"\(scancel 1\) execute some of these runs with the code as it was"):
+            execute(tasks, tmp_path / "second", Options(workers=1))
+    outcomes = execute(tasks, tmp_path / "third", Options(workers=1))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert len(queue.started) == 1 and "1 worker at these runs already (job 1)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_workers_that_are_at_other_runs_too_are_left_alone(
+    queue: Queue, tasks: list[Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
+    (outcome,) = execute(tasks[1:], tmp_path / "second", Options(workers=1))
+    assert outcome.error is None and len(queue.started) == 2 and "already" not in capsys.readouterr().out
+
+
+def test_workers_that_end_again_and_again_are_given_up(queue: Queue, tasks: list[Task], tmp_path: Path) -> None:
+    queue.command = [sys.executable, "-c", "raise SystemExit(3)"]
+    with pytest.raises(RunFailed, match=r"workers ended 4 times in a row and finished no run; their logs are .*log"):
+        execute(tasks, tmp_path, Options(workers=1))
+    assert len(queue.started) == 4
+
+
+def test_when_a_worker_hears_that_its_time_is_up(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [Task(make_config(epochs=2), [])]
+    for epoch, minutes, seconds in ((1, None, 30), (1, 1, 15), (300, None, 600), (300, 30, 600), (300, 10, 300)):
+        monkeypatch.setattr(watch, "estimate", lambda configs, outputs, epoch=epoch: [2 * epoch])
+        assert watch._notice(tasks, Options(workers=1, timeout_min=minutes)) == seconds

@@ -1,0 +1,275 @@
+"""The sweep's side of workers that Slurm starts: submits them, shows how far their runs are, submits them again.
+
+It executes nothing, and what it knows of runs it reads from their folders. So it may end at any time, be asked again,
+and find the workers that are still at it.
+"""
+
+import itertools
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from pathlib import Path
+
+from weightnet.errors import RunFailed, UserError
+from weightnet.experiment import run_folder
+from weightnet.runs.folder import LOCKS
+from weightnet.runs.probe import Probe
+from weightnet.sweep import slurm
+from weightnet.sweep.display import Display
+from weightnet.sweep.engine import Outcome, Task
+from weightnet.sweep.estimate import estimate
+from weightnet.sweep.handover import NAME, Handover, codes, hand_over, read_handover
+from weightnet.sweep.interrupt import SIGNALS, noted
+
+LOOK = 1.0  # seconds between two looks at the run folders, or 20 times as long as a look takes
+ASK = 10.0  # seconds between two questions to Slurm
+MOST_FRUITLESS = 3  # times that workers are submitted again though none of the last ones has finished a run
+
+
+def execute(
+    tasks: Sequence[Task], sweep: Path, options: slurm.Options, *, wait: bool = True, title: str = ""
+) -> list[Outcome]:
+    """Execute tasks by workers that Slurm starts; show them on one display; return one outcome a task.
+
+    `sweep` is the sweep's folder, on a disk that the workers share. Not to `wait` is to return once they are submitted.
+    Ctrl-C: workers finish their epochs and leave; twice: they are cancelled. SIGTERM and SIGHUP end this process alone.
+
+    Raises:
+        UserError: Slurm refuses the workers, or earlier ones execute the same runs with other code.
+        RunFailed: workers end again and again, are cancelled, or see no common locks.
+        KeyboardInterrupt: by then the workers have left, or it was said that they go on.
+    """
+    if not tasks:
+        return []
+    crew = _at_work(tasks) or _Crew(hand_over(_folder(sweep), tasks), [])
+    with Probe(run_folder(crew.handover.tasks[0].config).parent), noted(*_ours()) as signals:
+        crew.fill(tasks, options)
+        if wait:
+            return _Watch(crew, options, title, signals).outcomes()
+    print("not waiting for them: the same command tells how far they are, or goes on", flush=True)
+    return [Outcome(error=CancelledError())] * len(tasks)
+
+
+def _folder(sweep: Path) -> Path:
+    """Return where the next tasks of a sweep are handed over: it has several folders where it runs in stages."""
+    stages = (f"{NAME}-{number}" if number > 1 else NAME for number in itertools.count(1))
+    return next(path for name in stages if not (path := sweep.absolute() / name).exists())
+
+
+class _Crew:
+    """The workers of one folder."""
+
+    def __init__(self, handover: Handover, jobs: list[str]) -> None:
+        """Take what they work at, and the jobs that are at it already."""
+        self.handover, self.jobs = handover, jobs
+
+    def members(self) -> list[slurm.Worker]:
+        """Return the workers that the queue knows. RunFailed: no answer."""
+        return [worker for worker in slurm.workers() if worker.job in self.jobs]
+
+    def fill(self, tasks: Sequence[Task], options: slurm.Options) -> None:
+        """Submit as many workers as are lacking, and say so."""
+        slots = max(1, options.cpus_per_task // tasks[0].config.threads)
+        alive = sum(worker.alive for worker in self.members()) if self.jobs else 0
+        if alive:
+            print(f"{_number(alive)} at these runs already ({self})", flush=True)
+        if (lacking := min(options.workers, -(-len(tasks) // slots)) - alive) > 0:
+            job = slurm.submit(self.handover.path, options, lacking, notice=_notice(tasks, options))
+            self.jobs.append(job)
+            print(f"submitted {_number(lacking)}, job {job}; their logs: {self.handover.path}/worker-*.log", flush=True)
+
+    def __str__(self) -> str:
+        return f"job{'s' if len(self.jobs) > 1 else ''} {', '.join(self.jobs)}"
+
+
+def _number(workers: int) -> str:
+    return f"{workers} worker{'s' if workers > 1 else ''}"
+
+
+def _notice(tasks: Sequence[Task], options: slurm.Options) -> int:
+    """Return how many seconds before its end a worker is to be told: enough for two epochs, by the estimate.
+
+    Slurm looks twice a minute, and tells it up to a minute too early: so not less than 30, nor more than half its time.
+    """
+    configs = [task.config for task in tasks]
+    seconds = estimate(configs, Path(configs[0].outputs))
+    epoch = max(total / config.train.epochs for total, config in zip(seconds, configs, strict=True))
+    minutes = options.timeout_min or 1440
+    return int(max(min(30, 15 * minutes), min(2 * epoch, 30 * minutes)))
+
+
+def _at_work(tasks: Sequence[Task]) -> _Crew | None:
+    """Return the crew of an earlier sweep that is at these runs and no others, in the same way; None: there is none.
+
+    UserError: one is at some of them with code that has changed since.
+    """
+    jobs: dict[Path, list[str]] = {}
+    for worker in slurm.workers():
+        if worker.alive and worker.job not in jobs.setdefault(worker.folder.parent, []):
+            jobs[worker.folder.parent].append(worker.job)
+    now = list(codes(tasks))
+    for folder, numbers in jobs.items():
+        try:
+            theirs, then = read_handover(folder)
+        except (OSError, ValueError):  # not a sweep's, or of another time
+            continue
+        places = {run.path: index for index, run in enumerate(theirs.folders)}
+        same = [places.get(run_folder(task.config).absolute()) for task in tasks]
+        if theirs.stop.exists() or not any(index is not None for index in same):
+            continue
+        if any(index is not None and then[index] != code for index, code in zip(same, now, strict=True)):
+            raise UserError(f"workers of {folder.parent} (scancel {' '.join(numbers)}) execute some of these runs with "
+                            "the code as it was when they were submitted; wait for them or cancel them")  # fmt: skip
+        ours = [index for index in same if index is not None and theirs.outcome(index) is None]
+        others = set(range(len(theirs.tasks))).difference(ours)
+        how = [(theirs.tasks[index].anew, theirs.tasks[index].verify_epochs) for index in ours]
+        if how == [(task.anew, task.verify_epochs) for task in tasks] and all(map(theirs.outcome, others)):
+            return _Crew(Handover(folder, [theirs.tasks[index] for index in ours]), numbers)
+    return None
+
+
+class _Watch:
+    """Follows a crew until all tasks have ended."""
+
+    def __init__(self, crew: _Crew, options: slurm.Options, title: str, signals: Sequence[int]) -> None:
+        self.crew, self.options, self.title, self.signals = crew, options, title, signals
+        self.tasks, self.handover = crew.handover.tasks, crew.handover
+        self.ended: dict[int, Outcome] = {}
+        self.running = set[int]()
+        self.fruitless, self.ended_before = 0, 0
+        self.said, self.refusals = "", dict[str, str]()
+        self.next_question = 0.0
+        self.reactions = 0  # to how many signals there has been one
+
+    def outcomes(self) -> list[Outcome]:
+        """Return one outcome a task; the errors are those of `execute`."""
+        with Display(self.tasks, self.title) as display:
+            while len(self.ended) < len(self.tasks):
+                began = time.monotonic()
+                self._look(display)
+                took = time.monotonic() - began
+                self._react()
+                if time.monotonic() >= self.next_question:
+                    self._ask(display)
+                display.update()
+                self._sleep(max(LOOK, 20 * took))
+        with suppress(RunFailed):  # those that never came to work; they would find nothing to do
+            slurm.cancel(self.crew.jobs, waiting=True)
+        return [self.ended[index] for index in range(len(self.tasks))]
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until a signal comes."""
+        until = time.monotonic() + seconds
+        while len(self.signals) == self.reactions and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.5))
+
+    def _look(self, display: Display) -> None:
+        """Read the run folders: what has ended, what is executed."""
+        there = _names(self.handover.path / "ended")
+        for runs in {folder.path.parent for folder in self.handover.folders}:
+            there |= _names(runs) | _names(runs / LOCKS)
+        for index, task in enumerate(self.tasks):
+            if index in self.ended or self.handover.ids[index] not in there:
+                continue
+            outcome, held = self.handover.outcome(index), self.handover.folders[index].is_held()
+            if held and index not in self.running:
+                self.running.add(index)
+                display.started(task)
+            if not held and index in self.running:
+                self.running.discard(index)
+                display.stopped(task)
+            if outcome is not None:
+                self.running.discard(index)
+                self.ended[index] = outcome
+                display.ended(task, outcome)
+
+    def _react(self) -> None:
+        """Do what the signals ask for, and say what goes on."""
+        for number in self.signals[self.reactions :]:
+            self.reactions += 1
+            if number != signal.SIGINT:
+                _say(f"the workers go on ({self.crew}); the same command follows them")
+                raise KeyboardInterrupt
+            if self.reactions > 2:
+                raise KeyboardInterrupt
+            try:
+                if self.reactions == 1:
+                    self.handover.stop.touch()
+                    slurm.finish_epochs(self.crew.jobs)
+                    _say("the workers finish their epochs and leave; Ctrl-C again cancels them")
+                else:
+                    slurm.cancel(self.crew.jobs)
+                    _say("the workers are cancelled")
+            except (OSError, RunFailed) as error:
+                _say(f"the workers could not be told ({error}); scancel {' '.join(self.crew.jobs)}")
+            self.next_question = 0.0
+
+    def _ask(self, display: Display) -> None:
+        """Ask Slurm for the workers; submit others where they have ended, and runs remain that nobody executes."""
+        self.next_question = time.monotonic() + (LOOK if self.signals else ASK)
+        try:
+            members = self.crew.members()
+        except RunFailed as error:
+            return self._tell(display, f"no word from Slurm ({error})")
+        for worker, why in self.handover.refusals().items():
+            if self.refusals.setdefault(worker, why) is why:
+                _say(f"worker {worker} refuses to work: {why}")
+        alive = [worker for worker in members if worker.alive]
+        counts = Counter(worker.state.lower() + (f" ({worker.reason})" if worker.state == "PENDING" else "")
+                         for worker in alive)  # fmt: skip
+        self._tell(display, ", ".join(f"{number} {state}" for state, number in counts.items()) or "no workers")
+        if alive:
+            return None
+        self._look(display)  # what they did last
+        if self.signals:
+            raise KeyboardInterrupt
+        if len(self.ended) + len(self.running) < len(self.tasks):
+            self._submit_again(members)
+        return None
+
+    def _submit_again(self, dead: Sequence[slurm.Worker]) -> None:
+        """Submit workers for what is left. RunFailed: that would be no use."""
+        left = len(self.tasks) - len(self.ended)
+        go_on = f"{left} of {len(self.tasks)} runs are left, the same command goes on"
+        if self.handover.stop.exists():
+            raise RunFailed(f"the workers were stopped by another process; {go_on}")
+        if self.refusals:
+            raise RunFailed(f"no worker can work: {next(iter(self.refusals.values()))}; {go_on} once that is mended")
+        if dead and all(worker.state == "CANCELLED" for worker in dead):
+            raise RunFailed(f"the workers were cancelled; {go_on}")
+        self.fruitless = self.fruitless + 1 if len(self.ended) == self.ended_before else 0
+        self.ended_before = len(self.ended)
+        if self.fruitless > MOST_FRUITLESS:
+            raise RunFailed(f"workers ended {self.fruitless} times in a row and finished no run; their logs are "
+                            f"{self.handover.path}/worker-*.log; {go_on} once that is mended")  # fmt: skip
+        states = ", ".join(sorted({worker.state.lower() for worker in dead})) or "unknown to Slurm by now"
+        print(f"no worker is left ({states}), {left} of {len(self.tasks)} runs are", flush=True)
+        self.crew.fill([task for index, task in enumerate(self.tasks) if index not in self.ended], self.options)
+
+    def _tell(self, display: Display, queue: str) -> None:
+        """Show where the workers stand; elsewhere than on a terminal, when that changes."""
+        display.title = f"{self.title}\n{self.crew}: {queue}"
+        if queue != self.said and not display.live:
+            print(f"{self.crew}: {queue}", flush=True)
+        self.said = queue
+
+
+def _ours() -> list[int]:
+    """Return the signals that we react to: nohup and the like ignore SIGHUP, and so do we then."""
+    return [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
+def _say(text: str) -> None:
+    print(f"weightnet: {text}", file=sys.stderr, flush=True)
