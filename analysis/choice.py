@@ -40,9 +40,10 @@ def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, out
         groups[frozenset((name, value) for name, value in experiment.arms[arm].form.items() if name != key)].append(arm)
     best = {str(reached[arms].idxmax()): arms for arms in groups.values()}
     for arm, arms in best.items():
-        values, value = [experiment.arms[other].values[key] for other in arms], experiment.arms[arm].values[key]
-        name = experiment.labels()[arm]
-        if len(values) > 1 and value in (edges := {min(values): "least", max(values): "greatest"}):
-            print(f"{experiment.name}: the best {key} of '{name}' is the {edges[value]} that was tried",
-                  file=sys.stderr)  # fmt: skip
+        value, name = experiment.arms[arm].values.get(key), experiment.labels()[arm]
+        tried = [other for each in arms if (other := experiment.arms[each].values.get(key)) is not None]
+        if len(tried) > 1 and value in (edges := {min(tried): "least", max(tried): "greatest"}):
+            print(
+                f"{experiment.name}: the best {key} of '{name}' is the {edges[value]} that was tried", file=sys.stderr
+            )
     return runs[runs["arm"].isin(list(best))]

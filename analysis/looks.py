@@ -47,24 +47,31 @@ def _error(level: float, sizes: Sequence[int]) -> float:
 
 
 def compare_at_looks(
-    data: pd.DataFrame, looks: Sequence[Sequence[int]], *, arm: str, reference: Mapping[str, str], **asked: Any
-) -> pd.DataFrame:
+    data: pd.DataFrame, looks: Sequence[Sequence[int]], *, arm: str, reference: Mapping[str, str], hypotheses: int,
+    **asked: Any,
+) -> pd.DataFrame:  # fmt: skip
     """Return `analysis.stats.compare` of each arm at the look that decided it, else at the last one.
 
-    `looks` are the seeds of each, with those of the looks before it. An arm is decided by a look only where it has all
-    the seeds of it. Of an arm with a number of seeds at which no look was to be, the verdict says so.
+    `looks` are the seeds of each, with those of the looks before it; `hypotheses` the number of arms that are to be
+    compared, whether there are data of all or not. Column `look` is the number of seeds of the look that a row comes
+    from: an arm is decided there only where it has all of them. Else it is 0, and the verdict says so. How many more
+    seeds an open question takes is left out: their number has been fixed.
     """
-    sizes, open_arms = [len(seeds) for seeds in looks], dict(reference)
-    asked["level"] = level_of_looks(sizes, len(open_arms))
-    rows: dict[str, pd.DataFrame] = {}
+    asked["level"] = level_of_looks([len(seeds) for seeds in looks], hypotheses)
+    open_arms, rows = dict(reference), dict[str, pd.DataFrame]()
     for seeds in looks:
-        part = data[data["seed"].isin(seeds) & data[arm].isin([*open_arms, *open_arms.values()])]
-        if part.empty:  # nothing has run, or all is decided
-            break
-        table = compare(part, arm=arm, reference=open_arms, **asked)
+        part = data[data["seed"].isin(seeds)]
+        there = {name: other for name, other in open_arms.items() if {name, other} <= set(part[arm])}
+        if not there:
+            continue
+        table = compare(part[part[arm].isin([*there, *there.values()])], arm=arm, reference=there, **asked)
+        table["look"] = (table["n"] == len(seeds)) * len(seeds)
         rows |= {str(row[arm].iloc[0]): row for _, row in table.groupby(arm, sort=False)}
-        decided = table.loc[is_decided(table["verdict"]) & (table["n"] == len(seeds)), arm]
-        open_arms = {name: other for name, other in open_arms.items() if name not in set(decided)}
+        decided = set(table.loc[is_decided(table["verdict"]) & (table["look"] > 0), arm])
+        open_arms = {name: other for name, other in open_arms.items() if name not in decided}
+    if not rows:
+        return pd.DataFrame(columns=[arm, "verdict", "look"])
     table = pd.concat([rows[name] for name in data[arm].unique() if name in rows], ignore_index=True)
-    between = ~table["n"].isin(sizes) & (table["n"] > 0)
-    return table.assign(verdict=table["verdict"].mask(between, table["verdict"] + " (no look was to be at this n)"))
+    between = (table["look"] == 0) & (table["n"] > 0)
+    verdict = table["verdict"].mask(between, table["verdict"] + " (not at a look)")
+    return table.assign(verdict=verdict, seeds=math.nan, seeds_high=math.nan)

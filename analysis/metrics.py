@@ -144,6 +144,11 @@ class Outcome:
 DEFAULT = Outcome()
 
 
+def known_metrics() -> list[str]:
+    """Return the names of the metrics that every run has."""
+    return list(_BUILT_IN)
+
+
 def read_outcome(text: str, key: str) -> Outcome:
     """Return the outcome for METRIC:last, METRIC:mean:10 (of the last 10 epochs) or METRIC:mean:1-5.
 

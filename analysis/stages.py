@@ -1,33 +1,37 @@
-"""What a sweep in stages asks between two of them: which arms are decided, so that their other seeds need not run."""
+"""What a sweep in stages asks: can its looks decide anything; and between two stages, which arms are decided."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.arms import partners
 from analysis.choice import check_choice
-from analysis.experiments import of_plan
+from analysis.experiments import Experiment, of_plan
 from analysis.load import load_runs, refuse_mixture
 from analysis.looks import level_of_looks
+from analysis.metrics import VALIDATION, known_metrics
 from analysis.stats import decidable
-from analysis.study import Options, compare_arms, decided_arms, select
+from analysis.study import decided_arms, select
 from weightnet.errors import UserError
 from weightnet.sweep.plan import Plan
 
 
-def decided(plan: Plan, outputs: Path) -> dict[str, str]:
-    """Return the arms of a plan with looks that its runs have decided so far, by the primary outcome, in words.
+def check(plan: Plan) -> None:
+    """Refuse what cannot be looked at as a plan says, whatever its runs will give.
 
-    They are compared with the baseline, which is decided when all are that are compared with it.
-
-    Raises:
-        UserError: an arm has no baseline, or more than one; the first look is too early; the runs that are there cannot
-            be compared; or no value can be chosen as is asked for.
+    UserError: an arm has no baseline, or more than one; the first look is too early; the primary outcome is none that
+    these runs have; or no value can be chosen as is asked for.
     """
-    experiment, sizes = of_plan(plan), [len(seeds) for seeds in plan.looks]
+    experiment = of_plan(plan)
     check_choice(experiment)
-    if not sizes:
-        return {}
-    pairs, names = partners(experiment.arms, experiment.swept, "baseline"), experiment.labels()
+    if not plan.looks:
+        return
+    if experiment.choose:
+        raise UserError("hydra.sweeper.looks and analysis.choose exclude one another: which value is best may change "
+                        "from look to look")  # fmt: skip
+    _check_primary(experiment, plan)
+    sizes, names = [len(seeds) for seeds in plan.looks], experiment.labels()
+    pairs = partners(experiment.arms, experiment.swept, "baseline")
     if wrong := [key for key, others in pairs.items() if len(others) != 1] or list(names)[: not pairs]:
         found = len(pairs.get(wrong[0], ()))
         raise UserError(f"hydra.sweeper.looks: each arm is compared with one arm of model=baseline, and "
@@ -36,11 +40,29 @@ def decided(plan: Plan, outputs: Path) -> dict[str, str]:
     if sizes[0] < (fewest := decidable(level_of_looks(sizes, family))):
         raise UserError(f"hydra.sweeper.looks={sizes}: {sizes[0]} seeds can decide nothing; the first look must be at "
                         f"{fewest} or more")  # fmt: skip
-    loaded = load_runs(outputs, experiment.runs)
+
+
+def _check_primary(experiment: Experiment, plan: Plan) -> None:
+    primary = experiment.primary
+    epochs = min(job.config.train.epochs for job in plan.jobs)
+    if primary.epochs > epochs:
+        raise UserError(f"analysis.primary={primary}: takes {primary.epochs} epochs, and these runs have {epochs}")
+    for config in (job.config for job in plan.jobs):
+        there = [*known_metrics(), *([VALIDATION.column, "validation_loss"] if config.train.validation else []),
+                 *config.eval.metrics]  # fmt: skip
+        if primary.metric.column.partition(".")[0] not in there:  # an own one may have several values: recall.8
+            raise UserError(f"analysis.primary={primary}: must be of a metric of these runs: {', '.join(there)}")
+
+
+def decided(plan: Plan, seeds: Sequence[int], outputs: Path) -> dict[str, str]:
+    """Return which arms of a plan its runs of these seeds, those of a look, have decided, in words.
+
+    They are compared with the baseline, which is decided when all are that are compared with it.
+
+    UserError: the runs cannot be compared.
+    """
+    experiment = of_plan(plan)
+    loaded = load_runs(outputs, [job.id for job in plan.jobs if job.config.seed in seeds])
     runs = select(experiment, loaded.runs)
-    if runs.empty:
-        return {}
     refuse_mixture(runs)
-    epochs = loaded.epochs[loaded.epochs["run"].isin(runs["run"])]
-    runs = experiment.primary.put(runs, epochs, loaded.own)
-    return decided_arms(experiment, compare_arms(runs, experiment, experiment.primary, Options()))
+    return decided_arms(experiment, runs, loaded)

@@ -87,8 +87,8 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     tag = [outcome.short] * outcome.exploratory + [key for key in (options.x, options.y) if key]
     compared = choose(runs, epochs, experiment, outcome) if experiment.choose else runs
     differences = compare_arms(compared, experiment, outcome, options)
-    if experiment.looks and experiment.runs and options.reference in (None, "baseline"):
-        decided, there = decided_arms(experiment, differences), set(runs["run"])
+    if experiment.looks and experiment.runs:
+        decided, there = decided_arms(experiment, select(experiment, loaded.runs), loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
@@ -197,15 +197,20 @@ def compare_arms(runs: pd.DataFrame, experiment: Experiment, outcome: Outcome, o
     return None
 
 
-def decided_arms(experiment: Experiment, differences: pd.DataFrame | None) -> dict[str, str]:
-    """Return the arms that a look has decided, in words, and the references that are not needed any more."""
+def decided_arms(experiment: Experiment, runs: pd.DataFrame, loaded: Runs) -> dict[str, str]:
+    """Return the arms that a look at these runs has decided, in words, and the references that are needed no more.
+
+    It is the primary outcome and the baseline that decide, whatever is shown.
+    """
+    epochs, primary = loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment.primary
+    differences = None
+    with suppress(UserError):  # none has the metric, or enough epochs
+        differences = compare_arms(primary.put(runs, epochs, loaded.own), experiment, primary, Options())
     if differences is None:
         return {}
-    names = experiment.labels()
-    sizes = {len(seeds) for seeds in experiment.looks}
-    rows = differences[is_decided(differences["verdict"]) & differences["n"].isin(sizes)]
+    rows = differences[is_decided(differences["verdict"]) & (differences["look"] > 0)]
     words = {row["arm"]: f"{row['dataset']}, {row['label']}: {row['verdict']}" for _, row in rows.iterrows()}
-    pairs = partners(experiment.arms, experiment.swept, "baseline")
+    pairs, names = partners(experiment.arms, experiment.swept, "baseline"), experiment.labels()
     for reference in {other for others in pairs.values() for other in others}:
         if all(key in words for key, others in pairs.items() if reference in others):
             words[reference] = f"{names[reference]}: all that is compared with it"

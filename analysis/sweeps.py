@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -76,7 +77,7 @@ def read_sweep(folder: Path) -> Sweep:
         raise ValueError("sweep.json does not say primary, margin and margins as a sweep does")
     if not fits(choose, str | None):
         raise ValueError("sweep.json does not say choose as a sweep does")
-    if not fits(looks, list[list[int]]) or not all(looks) or sorted(map(len, looks)) != list(map(len, looks)):
+    if not fits(looks, list[list[int]]) or not all(a == b[: len(a)] != b for a, b in pairwise([[], *looks])):
         raise ValueError("sweep.json does not say looks as a sweep does")
     if not runs or not all(re.fullmatch(r"[\w,+-][\w.,+-]*", run) for run, _ in runs):
         raise ValueError("plan.csv does not name runs")

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,15 +59,21 @@ def test_the_intervals_of_all_looks_cover_at_once_in_95_percent(sizes: list[int]
     assert covered.mean() == pytest.approx(0.95, abs=0.0045)  # z and t differ by a little
 
 
+def looked_at(data: pd.DataFrame, *sizes: int, **asked: Any) -> pd.DataFrame:
+    """Compare all arms with `base`, at looks at so many seeds, of 0, 1, 2, ..."""
+    reference = {arm: "base" for arm in data["arm"].unique() if arm != "base"}
+    asked = {"hypotheses": len(reference), "arm": "arm", "reference": reference, "value": "x", **asked}
+    return compare_at_looks(data, looks(*sizes), **asked)
+
+
 def test_an_arm_is_compared_at_the_look_that_decided_it_and_another_goes_on() -> None:
     chance = np.random.default_rng(3)
     base = chance.normal(size=16)
     clear, unclear = base + 5 + chance.normal(size=16), base + chance.normal(size=16)
     clear[8:] -= 50  # what comes after the look is not asked
-    data = frame({"base": base, "clear": clear, "unclear": unclear})
-    table = compare_at_looks(data, looks(8, 16), arm="arm", reference={"clear": "base", "unclear": "base"}, value="x")
-    assert table["arm"].tolist() == ["clear", "unclear"] and table["n"].tolist() == [8, 16]
-    assert table["verdict"].tolist() == ["better", "undecided"]
+    table = looked_at(frame({"base": base, "clear": clear, "unclear": unclear}), 8, 16)
+    assert table["arm"].tolist() == ["clear", "unclear"] and table["n"].tolist() == table["look"].tolist() == [8, 16]
+    assert table["verdict"].tolist() == ["better", "undecided"] and table["seeds"].isna().all()
     assert table["difference"][0] == pytest.approx((clear - base)[:8].mean())
     half = stats.t.isf(level_of_looks([8, 16], 2) / 2, 7) * stats.sem((clear - base)[:8])
     assert table["high"][0] - table["difference"][0] == pytest.approx(half)
@@ -76,20 +83,36 @@ def test_the_p_values_of_looks_are_those_of_one_look_but_for_the_level() -> None
     values = np.random.default_rng(4).normal(0.4, size=8)
     data = frame({"base": np.zeros(8), "arm": values})
     one = compare(data, arm="arm", reference="base", value="x", margin=2).iloc[0]
-    first = compare_at_looks(data, looks(8, 16), arm="arm", reference={"arm": "base"}, value="x", margin=2).iloc[0]
+    first = looked_at(data, 8, 16, margin=2).iloc[0]
     times = LEVEL / level_of_looks([8, 16])
     assert first["p"] == pytest.approx(min(1, one["p"] * times)) and one["p"] < 1 / times
     assert first["p_equivalent"] == pytest.approx(one["p_equivalent"] * times)
 
 
-def test_a_look_that_was_not_planned_decides_nothing_and_says_so() -> None:
-    chance = np.random.default_rng(5)
-    data = frame({"base": np.zeros(11), "arm": chance.normal(size=11)})
-    (verdict,) = compare_at_looks(data, looks(8, 16), arm="arm", reference={"arm": "base"}, value="x")["verdict"]
-    assert verdict == "undecided (no look was to be at this n)"
+def test_arms_that_have_not_run_yet_count_in_the_level() -> None:
+    data = frame({"base": np.zeros(8), "arm": np.random.default_rng(4).normal(0.4, size=8)})
+    alone, of_three = looked_at(data, 8, 16).iloc[0], looked_at(data, 8, 16, hypotheses=3).iloc[0]
+    assert of_three["low"] < alone["low"] and of_three["high"] > alone["high"]
+
+
+def test_between_two_looks_nothing_is_decided_and_the_verdict_says_so() -> None:
+    clear = 5 + np.random.default_rng(5).normal(size=11)
+    data = frame({"base": np.zeros(11), "arm": clear})
+    assert looked_at(data[data["seed"] != 3], 8, 16)["look"].tolist() == [0]  # 10 seeds, 7 of the first look
+    assert looked_at(data[data["seed"] != 3], 8, 16)["verdict"].tolist() == ["better (not at a look)"]
+    eight = data[data["seed"].isin([0, 1, 2, 3, 4, 5, 6, 10])]  # as many as at a look, but not those
+    assert looked_at(eight, 8, 16)["verdict"].tolist() == ["better (not at a look)"]
 
 
 def test_seeds_beyond_the_last_look_are_not_looked_at() -> None:
     data = frame({"base": np.zeros(20), "arm": np.random.default_rng(6).normal(size=20)})
-    (n,) = compare_at_looks(data, looks(8, 16), arm="arm", reference={"arm": "base"}, value="x")["n"]
-    assert n == 16
+    assert looked_at(data, 8, 16)["n"].tolist() == [16]
+    assert looked_at(data[data["seed"] >= 16], 8, 16).empty
+
+
+def test_an_arm_whose_reference_has_not_run_waits() -> None:
+    data = frame({"base": np.zeros(16), "arm": np.random.default_rng(7).normal(size=16)})
+    later = data[(data["arm"] != "base") | (data["seed"] >= 8)]
+    assert looked_at(later, 8, 16)["n"].tolist() == [8]  # of the last look's pairs
+    assert looked_at(later, 8, 16)["look"].tolist() == [0]
+    assert looked_at(data[data["arm"] != "base"], 8, 16, reference={"arm": "base"}).empty

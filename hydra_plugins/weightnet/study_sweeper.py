@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +13,7 @@ from omegaconf import DictConfig
 from weightnet.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
-    from weightnet.sweep.plan import Plan
+    from weightnet.sweep.sweep import Looks
 
 
 @dataclass
@@ -51,14 +50,14 @@ class StudySweeper(Sweeper):
         from weightnet.sweep.sweep import sweep
 
         try:
-            return sweep(*self.asked, look=_look)
+            return sweep(*self.asked, looks=_looks)
         except (RunFailed, UserError):  # Hydra calls them only where nothing failed; but the others have given results
             with suppress(SystemExit):
                 self.callbacks.on_multirun_end(config=self.asked[2])
             raise
 
 
-def _look(plan: "Plan", outputs: Path) -> dict[str, str]:
-    from analysis.stages import decided  # not above: pandas takes a second
+def _looks() -> "Looks":
+    from analysis import stages  # not above: pandas takes a second
 
-    return decided(plan, outputs)
+    return stages

@@ -1,6 +1,7 @@
 """A sweep from overrides to results: plan, execute by whatever launcher, record, report."""
 
 import json
+import math
 import shlex
 import sys
 from collections import Counter, defaultdict
@@ -9,7 +10,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobStatus
@@ -32,15 +33,23 @@ _EXPLAINED = (State.STALE, State.DAMAGED, State.INCOMPLETE)
 
 States = dict[str, RunState]  # job's id -> where its run stands
 
-Look = Callable[[Plan, Path], dict[str, str]]
-"""Tells which arms are decided by the runs below a root of all output, and how, in words. UserError: those of such a
-plan cannot be."""
+
+class Looks(Protocol):
+    """What a sweep asks of whoever knows how runs are compared (`analysis.stages`)."""
+
+    def check(self, plan: Plan) -> None:
+        """Refuse what cannot be looked at as the plan says, by a UserError."""
+
+    def decided(self, plan: Plan, seeds: Sequence[int], outputs: Path) -> dict[str, str]:
+        """Return which arms the runs of these seeds, below a root of all output, have decided, and how, in words."""
 
 
-def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, look: Look) -> Sequence[Outcome]:
+def sweep(
+    loader: ConfigLoader, launcher: Launcher, master: DictConfig, looks: Callable[[], Looks]
+) -> Sequence[Outcome]:
     """Plan the sweep of Hydra's config `master`, launch what its `rerun` asks for, write its records, and report.
 
-    `look` is asked between the stages of a plan with looks.
+    `looks` imports what is asked between the stages of a plan with looks.
 
     Raises:
         UserError: an option or a job is impossible; nothing has run then.
@@ -57,7 +66,9 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, look: Lo
     plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
                      impossible=options.impossible, looks=options.looks)  # fmt: skip
     if plan.looks or plan.analysis.choose:
-        look(plan, outputs)  # refuses before any work
+        looks().check(plan)
+    if plan.looks and master.hydra.launcher.get("wait") is False:
+        raise UserError("hydra.sweeper.looks: a look waits for its runs, so hydra.launcher.wait must be true")
     states = read_states(plan.jobs)
     jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
@@ -76,11 +87,13 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, look: Lo
     outcomes: list[Outcome] = []
     needless: set[str] = set()
     try:
-        for stage in _stages(plan, jobs, lambda: look(plan, outputs)):
+        for stage in _stages(plan, jobs, lambda seeds: looks().decided(plan, seeds, outputs)):
             needless |= {job.id for job in stage.needless}
             outcomes += _launch(launcher, stage.jobs, options, title) if stage.jobs else []
             launched += stage.jobs
-            if any(isinstance(outcome.error, CancelledError) for outcome in outcomes):
+            most = master.hydra.launcher.get("max_failures") or math.inf
+            failures = sum(outcome.failed for outcome in outcomes)
+            if failures >= most or any(isinstance(outcome.error, CancelledError) for outcome in outcomes):
                 break
     finally:
         states = read_states(plan.jobs)
@@ -98,14 +111,14 @@ class _Stage:
     needless: list[Job]
 
 
-def _stages(plan: Plan, jobs: list[Job], look: Callable[[], dict[str, str]]) -> Iterator[_Stage]:
+def _stages(plan: Plan, jobs: list[Job], look: Callable[[Sequence[int]], dict[str, str]]) -> Iterator[_Stage]:
     """Yield what to run up to each look of the plan, all at once where it has none; say what each look has decided."""
     known: dict[str, str] = {}
     before: list[int] = []
     for seeds in plan.looks or [[job.config.seed for job in plan.jobs]]:
         stage = [job for job in jobs if job.config.seed in seeds and job.config.seed not in before]
         if before:
-            decided = look()
+            decided = look(before)
             new = [words for arm, words in decided.items() if arm not in known]
             print(f"look at {len(before)} seeds: {'; '.join(new) or 'nothing is decided'}", flush=True)
             known = decided
