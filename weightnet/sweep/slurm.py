@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightnet.errors import RunFailed, UserError
+from weightnet.plain import printable
 
 PATIENCE = 60.0  # seconds that one of the commands may take
 
@@ -100,7 +101,8 @@ def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
     ]  # fmt: skip
     worker = shlex.join([sys.executable, "-m", "weightnet.sweep.queue_worker", str(folder), f"--notice={notice}"])
     lines = [
-        "#!/bin/bash", f"# {shlex.join(command)}", "trap '' USR1  # until the worker listens", *options.setup,
+        "#!/bin/bash", f"# {printable(shlex.join(command))}",  # a line break would end the comment
+        "trap '' USR1  # until the worker listens", *options.setup,
         f"cd {shlex.quote(str(folder / 'code'))}", 'export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"',
         f"exec {worker}",
     ]  # fmt: skip
