@@ -63,6 +63,14 @@ def test_how_tasks_ended(make_config: MakeConfig, tmp_path: Path) -> None:
     assert made.outcome(3) == Outcome("epoch 1 differs")
 
 
+def test_a_run_that_is_done_already_ends_all_the_same(make_config: MakeConfig, tmp_path: Path) -> None:
+    task = Task(make_config(epochs=1, subset=64), [])
+    done = run(task.config)
+    made = hand_over(tmp_path / "w", [task])
+    made.tell(0, perform(made.tasks[0], lambda: False))
+    assert made.outcome(0) == Outcome(done.test_accuracy)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"tasks": 3}', '{"tasks": [3]}', '{"tasks": [{}]}', '{"tasks": [{"before": "", "code": 3}]}',
