@@ -135,6 +135,23 @@ def test_workers_that_are_at_other_runs_too_are_left_alone(
     assert outcome.error is None and len(queue.started) == 2 and "already" not in capsys.readouterr().out
 
 
+def test_as_many_workers_as_the_runs_can_use(
+    tasks: list[Task], make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[int] = []
+
+    def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
+        submitted.append(workers)
+        return "1"
+
+    monkeypatch.setattr(slurm, "workers", list)
+    monkeypatch.setattr(slurm, "submit", submit)
+    for device, threads, workers in (("cpu", 1, 1), ("cpu", 3, 2), ("cuda", 1, 4)):  # for four runs
+        four = [Task(make_config(seed=seed, device=device, threads=threads), []) for seed in range(4)]
+        execute(four, tmp_path / f"{device}{threads}", Options(workers=9, cpus_per_task=8), wait=False)
+        assert submitted.pop() == workers
+
+
 def test_workers_that_end_again_and_again_are_given_up(queue: Queue, tasks: list[Task], tmp_path: Path) -> None:
     queue.command = [sys.executable, "-c", "raise SystemExit(3)"]
     with pytest.raises(RunFailed, match=r"workers ended 4 times in a row and finished no run; their logs are .*log"):

@@ -25,6 +25,7 @@ from weightnet.sweep.engine import Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.handover import NAME, Handover, codes, hand_over, read_handover
 from weightnet.sweep.interrupt import SIGNALS, noted
+from weightnet.sweep.workers import default_processes
 
 LOOK = 1.0  # seconds between two looks at the run folders, or 20 times as long as a look takes
 ASK = 10.0  # seconds between two questions to Slurm
@@ -74,7 +75,7 @@ class _Crew:
 
     def fill(self, tasks: Sequence[Task], options: slurm.Options) -> None:
         """Submit as many workers as are lacking, and say so."""
-        slots = max(1, options.cpus_per_task // tasks[0].config.threads)
+        slots = default_processes(tasks[0].config, options.cpus_per_task)
         alive = sum(worker.alive for worker in self.members()) if self.jobs else 0
         if alive:
             print(f"{_number(alive)} at these runs already ({self})", flush=True)
