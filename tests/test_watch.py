@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
 from weightnet.sweep import slurm, watch
 from weightnet.sweep.engine import Task
+from weightnet.sweep.handover import read_handover
 from weightnet.sweep.slurm import Options, Worker
 from weightnet.sweep.watch import execute
 
@@ -133,6 +135,30 @@ def test_workers_that_are_at_other_runs_too_are_left_alone(
     execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
     (outcome,) = execute(tasks[1:], tmp_path / "second", Options(workers=1))
     assert outcome.error is None and len(queue.started) == 2 and "already" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("anew", [False, True])
+def test_workers_are_followed_though_some_runs_have_ended_since(
+    queue: Queue, make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], anew: bool
+) -> None:
+    (tmp_path / "file").write_text("")
+    fails = make_config("mnist", data_root=str(tmp_path / "file"))
+    configs = [make_config(epochs=1, subset=64), fails, make_config(seed=2, epochs=200, subset=256)]
+    tasks = [Task(config, [], anew=anew) for config in configs]
+    execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
+    (folder,) = (tmp_path / "first").iterdir()
+    made, _ = read_handover(folder)
+    until = time.monotonic() + 120
+    while made.outcome(0) is None or made.outcome(1) is None:
+        assert time.monotonic() < until and made.outcome(2) is None
+        time.sleep(0.1)
+    with pytest.raises(UserError, match=r"\(scancel 1\) are at some of these runs with another hydra\.sweeper\.rerun"):
+        execute([replace(task, anew=not anew) for task in tasks], tmp_path / "other", Options(workers=1))
+    outcomes = execute(tasks, tmp_path / "second", Options(workers=1))
+    assert [outcome.failed for outcome in outcomes] == [False, True, False] and made.outcome(0) == outcomes[0]
+    assert len(queue.started) == 1 and not (tmp_path / "second").exists()
+    assert "1 worker at these runs already (job 1)" in capsys.readouterr().out
 
 
 def test_as_many_workers_as_the_runs_can_use(

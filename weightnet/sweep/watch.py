@@ -49,10 +49,10 @@ def execute(
         return []
     crew = _at_work(tasks) or _Crew(hand_over(_folder(sweep), tasks), [])
     with Probe(run_folder(crew.handover.tasks[0].config).parent), noted(*_ours()) as signals:
-        crew.fill(tasks, options)
+        crew.fill(options)
         if wait:
             return _Watch(crew, options, title, signals).outcomes()
-    print("not waiting for them: the same command tells how far they are, or goes on", flush=True)
+    print(f"not waiting for them: the same command tells how far they are; later {_later(tasks)}", flush=True)
     return [Outcome(error=CancelledError())] * len(tasks)
 
 
@@ -73,14 +73,15 @@ class _Crew:
         """Return the workers that the queue knows. RunFailed: no answer."""
         return [worker for worker in slurm.workers() if worker.job in self.jobs]
 
-    def fill(self, tasks: Sequence[Task], options: slurm.Options) -> None:
-        """Submit as many workers as are lacking, and say so."""
-        slots = default_processes(tasks[0].config, options.cpus_per_task)
+    def fill(self, options: slurm.Options) -> None:
+        """Submit as many workers as are lacking for what has not ended, and say so."""
+        left = [task for index, task in enumerate(self.handover.tasks) if self.handover.outcome(index) is None]
+        slots = default_processes(self.handover.tasks[0].config, options.cpus_per_task)
         alive = sum(worker.alive for worker in self.members()) if self.jobs else 0
         if alive:
             print(f"{_number(alive)} at these runs already ({self})", flush=True)
-        if (lacking := min(options.workers, -(-len(tasks) // slots)) - alive) > 0:
-            job = slurm.submit(self.handover.path, options, lacking, notice=_notice(tasks, options))
+        if (lacking := min(options.workers, -(-len(left) // slots)) - alive) > 0:
+            job = slurm.submit(self.handover.path, options, lacking, notice=_notice(left, options))
             self.jobs.append(job)
             print(f"submitted {_number(lacking)}, job {job}; their logs: {self.handover.path}/worker-*.log", flush=True)
 
@@ -105,9 +106,10 @@ def _notice(tasks: Sequence[Task], options: slurm.Options) -> int:
 
 
 def _at_work(tasks: Sequence[Task]) -> _Crew | None:
-    """Return the crew of an earlier sweep that is at these runs and no others, in the same way; None: there is none.
+    """Return the crew of an earlier sweep that is at these runs and no others; None: there is none.
 
-    UserError: one is at some of them with code that has changed since.
+    What has ended since is among its tasks, as is a run that it says has failed: so nobody is at that again beside it.
+    UserError: one is at some of them with code that has changed since, or does something else with them.
     """
     jobs: dict[Path, list[str]] = {}
     for worker in slurm.workers():
@@ -121,17 +123,30 @@ def _at_work(tasks: Sequence[Task]) -> _Crew | None:
             continue
         places = {run.path: index for index, run in enumerate(theirs.folders)}
         same = [places.get(run_folder(task.config).absolute()) for task in tasks]
-        if theirs.stop.exists() or not any(index is not None for index in same):
+        ours = [index for index in same if index is not None]
+        if theirs.stop.exists() or all(map(theirs.outcome, ours)):
             continue
+        who = f"workers of {folder.parent} (scancel {' '.join(numbers)})"
         if any(index is not None and then[index] != code for index, code in zip(same, now, strict=True)):
-            raise UserError(f"workers of {folder.parent} (scancel {' '.join(numbers)}) execute some of these runs with "
-                            "the code as it was when they were submitted; wait for them or cancel them")  # fmt: skip
-        ours = [index for index in same if index is not None and theirs.outcome(index) is None]
+            raise UserError(f"{who} execute some of these runs with the code as it was when they were submitted; wait "
+                            "for them or cancel them")  # fmt: skip
+        if _ways(theirs.tasks) != _ways(tasks):
+            raise UserError(f"{who} are at some of these runs with another hydra.sweeper.rerun or verify_epochs; give "
+                            "theirs to follow them, or wait for them or cancel them")  # fmt: skip
         others = set(range(len(theirs.tasks))).difference(ours)
-        how = [(theirs.tasks[index].anew, theirs.tasks[index].verify_epochs) for index in ours]
-        if how == [(task.anew, task.verify_epochs) for task in tasks] and all(map(theirs.outcome, others)):
+        if len(ours) == len(tasks) and all(map(theirs.outcome, others)):
             return _Crew(Handover(folder, [theirs.tasks[index] for index in ours]), numbers)
     return None
+
+
+def _ways(tasks: Sequence[Task]) -> set[tuple[bool, int | None]]:
+    """Return what is done with runs: one way in a sweep."""
+    return {(task.anew, task.verify_epochs) for task in tasks}
+
+
+def _later(tasks: Sequence[Task]) -> str:
+    """Say what the same command does once no worker is at it."""
+    return f"the same command goes on{' (rerun=all: starts anew)' if tasks[0].anew else ''}"
 
 
 class _Watch:
@@ -236,7 +251,7 @@ class _Watch:
     def _submit_again(self, dead: Sequence[slurm.Worker]) -> None:
         """Submit workers for what is left. RunFailed: that would be no use."""
         left = len(self.tasks) - len(self.ended)
-        go_on = f"{left} of {len(self.tasks)} runs are left, the same command goes on"
+        go_on = f"{left} of {len(self.tasks)} runs are left, {_later(self.tasks)}"
         if self.handover.stop.exists():
             raise RunFailed(f"the workers were stopped by another process; {go_on}")
         if self.refusals:
@@ -250,7 +265,7 @@ class _Watch:
                             f"{self.handover.path}/worker-*.log; {go_on} once that is mended")  # fmt: skip
         states = ", ".join(sorted({worker.state.lower() for worker in dead})) or "unknown to Slurm by now"
         print(f"no worker is left ({states}), {left} of {len(self.tasks)} runs are", flush=True)
-        self.crew.fill([task for index, task in enumerate(self.tasks) if index not in self.ended], self.options)
+        self.crew.fill(self.options)
 
     def _tell(self, display: Display, queue: str) -> None:
         """Show where the workers stand; elsewhere than on a terminal, when that changes."""
