@@ -185,6 +185,95 @@ def test_workers_that_end_again_and_again_are_given_up(queue: Queue, tasks: list
     assert len(queue.started) == 4
 
 
+def refusing(queue: Queue, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[str]:
+    """Let sbatch refuse these of its calls, and workers work after the first; return who has asked."""
+    asked: list[str] = []
+
+    def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
+        asked.append("sbatch")
+        if len(asked) in numbers:
+            raise RunFailed("sbatch: by hand")
+        job = queue.submit(folder, options, workers, notice=notice)
+        queue.command = [sys.executable, "-m", "weightnet.sweep.queue_worker"]
+        return job
+
+    queue.command = [sys.executable, "-c", "raise SystemExit(3)"]
+    monkeypatch.setattr(slurm, "submit", submit)
+    return asked
+
+
+@pytest.mark.slow
+def test_slurm_is_asked_again_for_workers(
+    queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = refusing(queue, monkeypatch, 2, 3)
+    outcomes = execute(tasks, tmp_path, Options(workers=1))
+    assert [outcome.error for outcome in outcomes] == [None, None] and len(asked) == 4
+    out = capsys.readouterr().out
+    assert out.count("no worker is left") == 1
+    assert out.count("no workers; Slurm takes none now, and is asked again (sbatch: by hand)") == 1
+
+
+def test_slurm_is_not_asked_for_ever(
+    queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "MOST_UNHEARD", 1)
+    asked = refusing(queue, monkeypatch, 2, 3)
+    with pytest.raises(
+        RunFailed, match=r"^Slurm takes no workers any more \(sbatch: by hand\); 2 of 2 runs are left, "
+    ):
+        execute(tasks, tmp_path, Options(workers=1))
+    assert len(asked) == 3
+
+
+def test_what_slurm_refuses_at_first_is_the_users_mistake(
+    queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(queue, monkeypatch, 1)
+    with pytest.raises(UserError, match="^sbatch: by hand; no worker was submitted$"):
+        execute(tasks, tmp_path, Options(workers=1))
+
+
+@pytest.mark.slow
+def test_workers_are_followed_though_slurm_takes_no_more(
+    queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
+    refusing(queue, monkeypatch, 1)
+    outcomes = execute(tasks, tmp_path / "second", Options(workers=2))
+    assert [outcome.error for outcome in outcomes] == [None, None] and len(queue.started) == 1
+    assert "no more workers now (sbatch: by hand)" in capsys.readouterr().err
+
+
+REFUSES = """
+import os, pathlib, sys
+job, number = os.environ["SLURM_ARRAY_JOB_ID"], os.environ["SLURM_ARRAY_TASK_ID"]
+if job == "1" and number in {numbers!r}:
+    pathlib.Path(sys.argv[1], "refused", job + "_" + number).write_text("by hand")
+if job == "1":
+    raise SystemExit(1)
+from weightnet.sweep import queue_worker
+queue_worker.main()
+"""
+
+
+@pytest.mark.slow
+def test_one_worker_that_refuses_ends_no_sweep(
+    queue: Queue, tasks: list[Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue.command = [sys.executable, "-c", REFUSES.format(numbers="0")]
+    outcomes = execute(tasks, tmp_path, Options(workers=2))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert capsys.readouterr().err.count("worker 1_0 refuses to work: by hand") == 1
+
+
+def test_workers_that_all_refuse_end_it(queue: Queue, tasks: list[Task], tmp_path: Path) -> None:
+    queue.command = [sys.executable, "-c", REFUSES.format(numbers="01")]
+    with pytest.raises(RunFailed, match="^no worker can work: by hand; 2 of 2 runs are left, .* once that is mended$"):
+        execute(tasks, tmp_path, Options(workers=2))
+    assert len(queue.started) == 2
+
+
 def test_when_a_worker_hears_that_its_time_is_up(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [Task(make_config(epochs=2), [])]
     for epoch, minutes, seconds in ((1, None, 30), (1, 1, 15), (300, None, 600), (300, 30, 600), (300, 10, 300)):

@@ -68,7 +68,7 @@ class Handover:
 
     def refusals(self) -> dict[str, str]:
         """Return worker -> why it cannot work."""
-        return {path.name: printable(read_text(path)) for path in sorted((self.path / "refused").iterdir())}
+        return {path.name: printable(read_text(path)) for path in sorted((self.path / "refused").glob("[!.]*"))}
 
 
 def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:

@@ -91,7 +91,7 @@ class Worker:
 def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
     """Submit workers for what lies in a folder (`weightnet.sweep.handover`); return the job's number.
 
-    A worker hears `notice` seconds before its time is up. UserError: sbatch refuses, and says why.
+    A worker hears `notice` seconds before its time is up. RunFailed: sbatch refuses, and says why.
     """
     script = folder / "worker.sh"
     command = [
@@ -107,10 +107,7 @@ def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
         f"exec {worker}",
     ]  # fmt: skip
     script.write_text("\n".join(lines) + "\n")
-    try:
-        return _run(command).strip().partition(";")[0]
-    except RunFailed as error:
-        raise UserError(f"{error}; nothing was run") from None
+    return _run(command).strip().partition(";")[0]
 
 
 def workers() -> list[Worker]:
