@@ -173,7 +173,7 @@ def test_as_many_workers_as_the_runs_can_use(
     monkeypatch.setattr(slurm, "workers", list)
     monkeypatch.setattr(slurm, "submit", submit)
     for device, threads, workers in (("cpu", 1, 1), ("cpu", 3, 2), ("cuda", 1, 4)):  # for four runs
-        four = [Task(make_config(seed=seed, device=device, threads=threads), []) for seed in range(4)]
+        four = [Task(replace(make_config(seed=seed, threads=threads), device=device), []) for seed in range(4)]
         execute(four, tmp_path / f"{device}{threads}", Options(workers=9, cpus_per_task=8), wait=False)
         assert submitted.pop() == workers
 
