@@ -63,6 +63,21 @@ def test_how_tasks_ended(make_config: MakeConfig, tmp_path: Path) -> None:
     assert made.outcome(3) == Outcome("epoch 1 differs")
 
 
+def test_a_run_that_is_done_already_ends_all_the_same(make_config: MakeConfig, tmp_path: Path) -> None:
+    task = Task(make_config(epochs=1, subset=64), [])
+    done = run(task.config)
+    made = hand_over(tmp_path / "w", [task])
+    made.tell(0, perform(made.tasks[0], lambda: False))
+    assert made.outcome(0) == Outcome(done.test_accuracy)
+
+
+def test_what_is_still_being_written_is_no_refusal(make_config: MakeConfig, tmp_path: Path) -> None:
+    made = hand_over(tmp_path / "w", [Task(make_config(), [])])
+    (made.path / "refused" / ".7_1.4711").write_text("")
+    made.refuse("7_0", "too\nlittle time")
+    assert made.refusals() == {"7_0": "too little time"}
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"tasks": 3}', '{"tasks": [3]}', '{"tasks": [{}]}', '{"tasks": [{"before": "", "code": 3}]}',

@@ -10,7 +10,7 @@ from weightnet.runs.job import run
 from weightnet.sweep import queue_worker
 from weightnet.sweep.engine import Outcome, Task
 from weightnet.sweep.handover import Handover, hand_over
-from weightnet.sweep.queue_worker import Chooser, processes_for, work
+from weightnet.sweep.queue_worker import Chooser, work
 
 MakeConfig = Callable[..., Config]
 
@@ -91,9 +91,6 @@ def test_failures_and_replays_are_told(make_config: MakeConfig, tmp_path: Path) 
     assert failed["mistake"] and failed["error"].startswith("dataset=mnist: cannot use")
 
 
-def test_as_many_processes_as_were_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, gpu, threads, processes in (
-        ("8", False, 1, 8), ("8", False, 3, 2), ("2", False, 4, 1), ("8", True, 1, None), ("", False, 1, None)
-    ):  # fmt: skip
-        monkeypatch.setenv("SLURM_CPUS_PER_TASK", cores)
-        assert processes_for(gpu, threads) == processes
+def test_as_many_cores_as_were_allocated() -> None:
+    for said, cores in (({"SLURM_CPUS_PER_TASK": "8"}, 8), ({"SLURM_CPUS_PER_TASK": ""}, None), ({}, None)):
+        assert queue_worker._cores(said) == cores

@@ -70,9 +70,19 @@ def test_what_is_submitted(command: Callable[[str, str], Path], tmp_path: Path) 
     assert shlex.split(lines[-1])[:4] == ["exec", sys.executable, "-m", "weightnet.sweep.queue_worker"]
 
 
-def test_what_sbatch_refuses_is_the_users_mistake(command: Callable[[str, str], Path], tmp_path: Path) -> None:
+def test_no_option_is_executed_as_shell(command: Callable[[str, str], Path], tmp_path: Path) -> None:
+    arguments = command("sbatch", "echo 17")
+    slurm.submit(
+        tmp_path, Options(workers=1, account="a\ntouch x", additional={"comment": "b\r\ntouch y"}), 1, notice=60
+    )
+    assert "--account=a\ntouch x" in arguments.read_text()
+    lines = (tmp_path / "worker.sh").read_text().splitlines()
+    assert not [line for line in lines if line.startswith("touch")] and len(lines) == 6
+
+
+def test_what_sbatch_refuses(command: Callable[[str, str], Path], tmp_path: Path) -> None:
     command("sbatch", "echo 'sbatch: error: invalid account' >&2; exit 1")
-    with pytest.raises(UserError, match="^sbatch: invalid account; nothing was run$"):
+    with pytest.raises(RunFailed, match="^sbatch: invalid account$"):
         slurm.submit(tmp_path, Options(workers=1), 1, notice=60)
 
 

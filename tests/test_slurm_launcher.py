@@ -331,5 +331,5 @@ def test_a_worker_that_does_not_see_others_locks_refuses(tmp_path: Path) -> None
 
 def test_sbatch_refuses_before_anything_runs(tmp_path: Path) -> None:
     _, err = sweep(tmp_path, *SHORT, "hydra.launcher.partition=nowhere", status=2)
-    assert "sbatch: " in err and "invalid partition specified: nowhere" in err and "nothing was run" in err
+    assert "sbatch: " in err and "invalid partition specified: nowhere" in err and "no worker was submitted" in err
     assert err.strip().splitlines()[-1].startswith("weightnet: sbatch: ")

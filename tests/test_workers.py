@@ -30,6 +30,9 @@ def test_as_many_processes_as_cores_for_their_threads(make_config: MakeConfig, m
     assert default_processes(make_config()) == 8
     assert default_processes(make_config(threads=4)) == 2
     assert default_processes(make_config(threads=16)) == 1
+    assert default_processes(make_config(threads=3), cores=7) == 2
+    gpu = replace(make_config(), device="cuda")
+    assert default_processes(gpu) == default_processes(gpu, cores=7) == 1
 
 
 def test_no_runs_need_no_workers() -> None:

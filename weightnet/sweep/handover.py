@@ -3,7 +3,8 @@
     <sweep>/workers/
         tasks.json        the tasks, resolved
         code/             the code as it was then, the user's own included: what the workers execute
-        ended/<run id>    how a task ended, where the run's own folder does not say so: a failure, a replay
+        ended/<run id>    how a task ended, where the run's own folder does not say so: a failure, a replay,
+                          a run that was done before
         refused/<worker>  why a worker cannot work
         stop              once workers are to finish their epochs and leave
 
@@ -55,8 +56,8 @@ class Handover:
             return Outcome(error=RunFailed(f"{self.ids[index]}: {error}"))
 
     def tell(self, index: int, outcome: Outcome) -> None:
-        """Note how a task ended, unless its run folder does."""
-        if outcome.failed or (outcome.error is None and self.tasks[index].verify_epochs is not None):
+        """Note how a task ended, unless its run folder does: of one that was done before it does not."""
+        if outcome.failed or (outcome.error is None and self.outcome(index) is None):
             error = None if outcome.error is None else str(outcome.error)
             plain = {"value": outcome.value, "error": error, "mistake": isinstance(outcome.error, UserError)}
             write_whole(self.path / "ended" / self.ids[index], json.dumps(plain).encode())
@@ -67,7 +68,7 @@ class Handover:
 
     def refusals(self) -> dict[str, str]:
         """Return worker -> why it cannot work."""
-        return {path.name: printable(read_text(path)) for path in sorted((self.path / "refused").iterdir())}
+        return {path.name: printable(read_text(path)) for path in sorted((self.path / "refused").glob("[!.]*"))}
 
 
 def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:

@@ -135,10 +135,10 @@ def main() -> None:
                 handover, offset=len(handover.tasks) * number // count,
                 time_left=lambda: end - time.monotonic(),
             )  # fmt: skip
-            processes = processes_for(config.device == "cuda", config.threads) or default_processes(config)
             more = work(
-                handover, chooser, processes=processes, stopping=lambda: bool(signals or handover.stop.exists())
-            )
+                handover, chooser, processes=default_processes(config, _cores(os.environ)),
+                stopping=lambda: bool(signals or handover.stop.exists()),
+            )  # fmt: skip
         names = ", ".join(signal.Signals(came).name for came in signals)
         _say(f"leaves{f' after {names}' if names else ''}{': there is more to do' if more else ''}")
         if chooser.unfit and not chooser.begun:
@@ -157,10 +157,10 @@ def _place(environment: Mapping[str, str]) -> tuple[str, int, int]:
     return environment.get("SLURM_JOB_ID", ""), 0, 1
 
 
-def processes_for(gpu: bool, threads: int) -> int | None:
-    """Return how many runs fit the allocation (affinity may say more than was asked for); None: no queue says."""
-    cores = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return max(1, int(cores) // threads) if cores.isdecimal() and not gpu else None
+def _cores(environment: Mapping[str, str]) -> int | None:
+    """Return how many cores were allocated (affinity may say more than was asked for); None: no queue says."""
+    cores = environment.get("SLURM_CPUS_PER_TASK", "")
+    return int(cores) if cores.isdecimal() else None
 
 
 def _seconds_left(job: str) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightnet.errors import RunFailed, UserError
+from weightnet.plain import printable
 
 PATIENCE = 60.0  # seconds that one of the commands may take
 
@@ -90,7 +91,7 @@ class Worker:
 def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
     """Submit workers for what lies in a folder (`weightnet.sweep.handover`); return the job's number.
 
-    A worker hears `notice` seconds before its time is up. UserError: sbatch refuses, and says why.
+    A worker hears `notice` seconds before its time is up. RunFailed: sbatch refuses, and says why.
     """
     script = folder / "worker.sh"
     command = [
@@ -100,15 +101,13 @@ def submit(folder: Path, options: Options, workers: int, *, notice: int) -> str:
     ]  # fmt: skip
     worker = shlex.join([sys.executable, "-m", "weightnet.sweep.queue_worker", str(folder), f"--notice={notice}"])
     lines = [
-        "#!/bin/bash", f"# {shlex.join(command)}", "trap '' USR1  # until the worker listens", *options.setup,
+        "#!/bin/bash", f"# {printable(shlex.join(command))}",  # a line break would end the comment
+        "trap '' USR1  # until the worker listens", *options.setup,
         f"cd {shlex.quote(str(folder / 'code'))}", 'export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"',
         f"exec {worker}",
     ]  # fmt: skip
     script.write_text("\n".join(lines) + "\n")
-    try:
-        return _run(command).strip().partition(";")[0]
-    except RunFailed as error:
-        raise UserError(f"{error}; nothing was run") from None
+    return _run(command).strip().partition(";")[0]
 
 
 def workers() -> list[Worker]:

@@ -25,10 +25,12 @@ from weightnet.sweep.engine import Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.handover import NAME, Handover, codes, hand_over, read_handover
 from weightnet.sweep.interrupt import SIGNALS, noted
+from weightnet.sweep.workers import default_processes
 
 LOOK = 1.0  # seconds between two looks at the run folders, or 20 times as long as a look takes
 ASK = 10.0  # seconds between two questions to Slurm
 MOST_FRUITLESS = 3  # times that workers are submitted again though none of the last ones has finished a run
+MOST_UNHEARD = 60  # times in a row that Slurm may refuse to take workers again: 10 minutes
 
 
 def execute(
@@ -48,10 +50,15 @@ def execute(
         return []
     crew = _at_work(tasks) or _Crew(hand_over(_folder(sweep), tasks), [])
     with Probe(run_folder(crew.handover.tasks[0].config).parent), noted(*_ours()) as signals:
-        crew.fill(tasks, options)
+        try:
+            crew.fill(options)
+        except RunFailed as error:
+            if not crew.jobs:
+                raise UserError(f"{error}; no worker was submitted") from None
+            _say(f"no more workers now ({error})")
         if wait:
             return _Watch(crew, options, title, signals).outcomes()
-    print("not waiting for them: the same command tells how far they are, or goes on", flush=True)
+    print(f"not waiting for them: the same command tells how far they are; later {_later(tasks)}", flush=True)
     return [Outcome(error=CancelledError())] * len(tasks)
 
 
@@ -67,20 +74,31 @@ class _Crew:
     def __init__(self, handover: Handover, jobs: list[str]) -> None:
         """Take what they work at, and the jobs that are at it already."""
         self.handover, self.jobs = handover, jobs
+        self.last, self.refused = 0, set[str]()  # how many the last ones are; who had refused before them
 
     def members(self) -> list[slurm.Worker]:
-        """Return the workers that the queue knows. RunFailed: no answer."""
-        return [worker for worker in slurm.workers() if worker.job in self.jobs]
+        """Return the workers that the queue knows, also where sbatch did not say so. RunFailed: no answer."""
+        members = [worker for worker in slurm.workers()
+                   if worker.job in self.jobs or worker.folder.parent == self.handover.path]  # fmt: skip
+        self.jobs += dict.fromkeys(worker.job for worker in members if worker.job not in self.jobs)
+        return members
 
-    def fill(self, tasks: Sequence[Task], options: slurm.Options) -> None:
-        """Submit as many workers as are lacking, and say so."""
-        slots = max(1, options.cpus_per_task // tasks[0].config.threads)
+    def refusals(self) -> dict[str, str]:
+        """Return of the last workers those that cannot work -> why."""
+        return {worker: why for worker, why in self.handover.refusals().items() if worker not in self.refused}
+
+    def fill(self, options: slurm.Options) -> None:
+        """Submit as many workers as are lacking for what has not ended, and say so. RunFailed: Slurm takes none."""
+        left = [task for index, task in enumerate(self.handover.tasks) if self.handover.outcome(index) is None]
+        slots = default_processes(self.handover.tasks[0].config, options.cpus_per_task)
         alive = sum(worker.alive for worker in self.members()) if self.jobs else 0
+        self.last, self.refused = alive, set(self.handover.refusals())
         if alive:
             print(f"{_number(alive)} at these runs already ({self})", flush=True)
-        if (lacking := min(options.workers, -(-len(tasks) // slots)) - alive) > 0:
-            job = slurm.submit(self.handover.path, options, lacking, notice=_notice(tasks, options))
+        if (lacking := min(options.workers, -(-len(left) // slots)) - alive) > 0:
+            job = slurm.submit(self.handover.path, options, lacking, notice=_notice(left, options))
             self.jobs.append(job)
+            self.last += lacking
             print(f"submitted {_number(lacking)}, job {job}; their logs: {self.handover.path}/worker-*.log", flush=True)
 
     def __str__(self) -> str:
@@ -104,9 +122,10 @@ def _notice(tasks: Sequence[Task], options: slurm.Options) -> int:
 
 
 def _at_work(tasks: Sequence[Task]) -> _Crew | None:
-    """Return the crew of an earlier sweep that is at these runs and no others, in the same way; None: there is none.
+    """Return the crew of an earlier sweep that is at these runs and no others; None: there is none.
 
-    UserError: one is at some of them with code that has changed since.
+    What has ended since is among its tasks, as is a run that it says has failed: so nobody is at that again beside it.
+    UserError: one is at some of them with code that has changed since, or does something else with them.
     """
     jobs: dict[Path, list[str]] = {}
     for worker in slurm.workers():
@@ -120,17 +139,30 @@ def _at_work(tasks: Sequence[Task]) -> _Crew | None:
             continue
         places = {run.path: index for index, run in enumerate(theirs.folders)}
         same = [places.get(run_folder(task.config).absolute()) for task in tasks]
-        if theirs.stop.exists() or not any(index is not None for index in same):
+        ours = [index for index in same if index is not None]
+        if theirs.stop.exists() or all(map(theirs.outcome, ours)):
             continue
+        who = f"workers of {folder.parent} (scancel {' '.join(numbers)})"
         if any(index is not None and then[index] != code for index, code in zip(same, now, strict=True)):
-            raise UserError(f"workers of {folder.parent} (scancel {' '.join(numbers)}) execute some of these runs with "
-                            "the code as it was when they were submitted; wait for them or cancel them")  # fmt: skip
-        ours = [index for index in same if index is not None and theirs.outcome(index) is None]
+            raise UserError(f"{who} execute some of these runs with the code as it was when they were submitted; wait "
+                            "for them or cancel them")  # fmt: skip
+        if _ways(theirs.tasks) != _ways(tasks):
+            raise UserError(f"{who} are at some of these runs with another hydra.sweeper.rerun or verify_epochs; give "
+                            "theirs to follow them, or wait for them or cancel them")  # fmt: skip
         others = set(range(len(theirs.tasks))).difference(ours)
-        how = [(theirs.tasks[index].anew, theirs.tasks[index].verify_epochs) for index in ours]
-        if how == [(task.anew, task.verify_epochs) for task in tasks] and all(map(theirs.outcome, others)):
+        if len(ours) == len(tasks) and all(map(theirs.outcome, others)):
             return _Crew(Handover(folder, [theirs.tasks[index] for index in ours]), numbers)
     return None
+
+
+def _ways(tasks: Sequence[Task]) -> set[tuple[bool, int | None]]:
+    """Return what is done with runs: one way in a sweep."""
+    return {(task.anew, task.verify_epochs) for task in tasks}
+
+
+def _later(tasks: Sequence[Task]) -> str:
+    """Say what the same command does once no worker is at it."""
+    return f"the same command goes on{' (rerun=all: starts anew)' if tasks[0].anew else ''}"
 
 
 class _Watch:
@@ -141,7 +173,7 @@ class _Watch:
         self.tasks, self.handover = crew.handover.tasks, crew.handover
         self.ended: dict[int, Outcome] = {}
         self.running = set[int]()
-        self.fruitless, self.ended_before = 0, 0
+        self.fruitless, self.ended_before, self.unheard = 0, 0, 0
         self.said, self.refusals = "", dict[str, str]()
         self.next_question = 0.0
         self.reactions = 0  # to how many signals there has been one
@@ -222,34 +254,42 @@ class _Watch:
         alive = [worker for worker in members if worker.alive]
         counts = Counter(worker.state.lower() + (f" ({worker.reason})" if worker.state == "PENDING" else "")
                          for worker in alive)  # fmt: skip
-        self._tell(display, ", ".join(f"{number} {state}" for state, number in counts.items()) or "no workers")
         if alive:
-            return None
+            return self._tell(display, ", ".join(f"{number} {state}" for state, number in counts.items()))
         self._look(display)  # what they did last
         if self.signals:
             raise KeyboardInterrupt
         if len(self.ended) + len(self.running) < len(self.tasks):
-            self._submit_again(members)
-        return None
+            return self._submit_again(display, members)
+        return self._tell(display, "no workers")
 
-    def _submit_again(self, dead: Sequence[slurm.Worker]) -> None:
+    def _submit_again(self, display: Display, dead: Sequence[slurm.Worker]) -> None:
         """Submit workers for what is left. RunFailed: that would be no use."""
         left = len(self.tasks) - len(self.ended)
-        go_on = f"{left} of {len(self.tasks)} runs are left, the same command goes on"
+        go_on = f"{left} of {len(self.tasks)} runs are left, {_later(self.tasks)}"
         if self.handover.stop.exists():
             raise RunFailed(f"the workers were stopped by another process; {go_on}")
-        if self.refusals:
-            raise RunFailed(f"no worker can work: {next(iter(self.refusals.values()))}; {go_on} once that is mended")
+        why = list(self.crew.refusals().values())
+        if 0 < self.crew.last <= len(why):
+            raise RunFailed(f"no worker can work: {why[0]}; {go_on} once that is mended")
         if dead and all(worker.state == "CANCELLED" for worker in dead):
             raise RunFailed(f"the workers were cancelled; {go_on}")
-        self.fruitless = self.fruitless + 1 if len(self.ended) == self.ended_before else 0
-        self.ended_before = len(self.ended)
-        if self.fruitless > MOST_FRUITLESS:
-            raise RunFailed(f"workers ended {self.fruitless} times in a row and finished no run; their logs are "
+        fruitless = self.fruitless + 1 if len(self.ended) == self.ended_before else 0
+        if fruitless > MOST_FRUITLESS:
+            raise RunFailed(f"workers ended {fruitless} times in a row and finished no run; their logs are "
                             f"{self.handover.path}/worker-*.log; {go_on} once that is mended")  # fmt: skip
         states = ", ".join(sorted({worker.state.lower() for worker in dead})) or "unknown to Slurm by now"
-        print(f"no worker is left ({states}), {left} of {len(self.tasks)} runs are", flush=True)
-        self.crew.fill([task for index, task in enumerate(self.tasks) if index not in self.ended], self.options)
+        if not self.unheard:
+            print(f"no worker is left ({states}), {left} of {len(self.tasks)} runs are", flush=True)
+        try:
+            self.crew.fill(self.options)
+        except RunFailed as error:
+            self.unheard += 1
+            if self.unheard > MOST_UNHEARD:
+                raise RunFailed(f"Slurm takes no workers any more ({error}); {go_on}") from None
+            return self._tell(display, f"no workers; Slurm takes none now, and is asked again ({error})")
+        self.fruitless, self.ended_before, self.unheard = fruitless, len(self.ended), 0
+        return None
 
     def _tell(self, display: Display, queue: str) -> None:
         """Show where the workers stand; elsewhere than on a terminal, when that changes."""

@@ -30,11 +30,12 @@ from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
 MOST_STILLBORN = 5
 
 
-def default_processes(config: Config) -> int:
-    """Return how many runs fit the machine: as many as cores for their threads, one where runs use a GPU."""
+def default_processes(config: Config, cores: int | None = None) -> int:
+    """Return how many runs fit so many cores, or this machine's: one for their threads each, on a GPU one in all."""
     if config.device == "cuda":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // config.threads)
 
 
