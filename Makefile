@@ -5,7 +5,7 @@
 # make check  lint, types, imports and all tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
-SIDE_BY_SIDE := --numprocesses auto --dist load --maxschedchunk 1
+SIDE_BY_SIDE := --numprocesses auto --dist worksteal
 
 .PHONY: demo test soak bench check format clean help
 help:

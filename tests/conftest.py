@@ -67,7 +67,7 @@ def make_record(config: Config, **fields: Any) -> Record:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones, so that no process is left alone with one at the end (make: one test at a time)."""
+    """Begin with the slow ones, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
