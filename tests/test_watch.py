@@ -15,7 +15,7 @@ import pytest
 
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
-from weightnet.sweep import slurm, watch
+from weightnet.sweep import crew, slurm, watch
 from weightnet.sweep.engine import Task
 from weightnet.sweep.handover import read_handover
 from weightnet.sweep.slurm import Options, Worker
@@ -123,7 +123,7 @@ def test_what_workers_are_at_is_followed_and_not_mixed_with_other_code(
     first = execute(tasks, tmp_path / "first", Options(workers=1), wait=False)
     assert [outcome.failed for outcome in first] == [False, False] and all(outcome.error for outcome in first)
     with monkeypatch.context() as edited:
-        edited.setattr(watch, "codes", lambda tasks: ["c0de"] * len(tasks))
+        edited.setattr(crew, "codes", lambda tasks: ["c0de"] * len(tasks))
         with pytest.raises(UserError, match=r"\(scancel 1\) execute some of these runs with the code as it was"):
             execute(tasks, tmp_path / "second", Options(workers=1))
     outcomes = execute(tasks, tmp_path / "third", Options(workers=1))
@@ -280,5 +280,5 @@ def test_workers_that_all_refuse_end_it(queue: Queue, tasks: list[Task], tmp_pat
 def test_when_a_worker_hears_that_its_time_is_up(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [Task(make_config(epochs=2), [])]
     for epoch, minutes, seconds in ((1, None, 30), (1, 1, 15), (300, None, 600), (300, 30, 600), (300, 10, 300)):
-        monkeypatch.setattr(watch, "estimate", lambda configs, outputs, epoch=epoch: [2 * epoch])
-        assert watch._notice(tasks, Options(workers=1, timeout_min=minutes)) == seconds
+        monkeypatch.setattr(crew, "estimate", lambda configs, outputs, epoch=epoch: [2 * epoch])
+        assert crew._notice(tasks, Options(workers=1, timeout_min=minutes)) == seconds
