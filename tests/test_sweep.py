@@ -1,9 +1,6 @@
 """Sweeps as a user meets them: real processes, in a copy of the project with models that misbehave."""
 
-import csv
-import json
 import os
-import random
 import re
 import shlex
 import shutil
@@ -11,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ROOT, metrics
+from processes import records, rows, start, sweep, wait_until
 
 BAD_FEEDBACKS = """
 
@@ -67,34 +63,6 @@ def project(tmp_path: Path) -> Path:
     for name in BAD:
         (copy / "conf" / "model" / f"{name}.yaml").write_text(f"name: {name}\nfeedback: {name}\n")
     return copy
-
-
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    env = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "WEIGHTNET_DATA")}
-    command = [sys.executable, "run.py", "-m", "dataset=digits", "device=cpu", *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup's children ignore it
-    )  # fmt: skip
-
-
-def sweep(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    process = start(folder, *arguments)
-    out, err = process.communicate(timeout=240)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def records(outputs: Path) -> dict[str, dict[str, Any]]:
-    """Return run.json by run, for those that are whole."""
-    found = {}
-    for path in (outputs / "runs").glob("*/run.json"):
-        found[path.parent.name] = json.loads(path.read_text())
-    return found
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow
@@ -252,25 +220,6 @@ def test_axes_of_a_model_apply_to_that_model_only(project: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path, how: signal.Signals) -> None:
-    two = "hydra.launcher.processes=2"  # whatever the machine has
-    arguments = ("model=pool,rmp", "seed=1,2", "train.epochs=25", two, f"outputs={tmp_path}/outputs")
-    process = start(ROOT, *arguments)
-    wait_until(lambda: sum(len(lines) > 3 for lines in metrics(tmp_path / "outputs").values()) >= 2)
-    os.killpg(process.pid, how)  # as a terminal does: to the workers as well
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + how
-    assert "finishing the epoch;" in err and "interrupted; the same command goes on" in err
-    states = [record["status"] for record in records(tmp_path / "outputs").values()]
-    assert sorted(states) == ["interrupted", "interrupted"]
-    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    assert sorted(row["state"] for row in rows(folder / "summary.csv")) == ["interrupted"] * 2 + ["missing"] * 2
-    again = sweep(ROOT, *arguments)
-    assert again.returncode == 0 and "2 interrupted" in again.stdout and "2 missing" in again.stdout
-
-
-@pytest.mark.slow
 def test_ctrl_c_twice_stops_now(project: Path) -> None:
     process = start(project, "model=hangs", "seed=1,2", "train.epochs=1", "hydra.launcher.processes=2")
     wait_until(lambda: len(records(project / "outputs")) == 2)
@@ -281,89 +230,6 @@ def test_ctrl_c_twice_stops_now(project: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130 and time.monotonic() - begin < 20
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def workers_of(outputs: Path) -> set[int]:
-    return {record["pid"] for record in records(outputs).values() if record["status"] == "running"}
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-@pytest.mark.slow
-def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
-    arguments = ("model=baseline,pool,rmp", "seed=range(1,5)", "train.epochs=20")
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    assert sweep(ROOT, *arguments, f"outputs={undisturbed}").returncode == 0
-    chance = random.Random(3)
-    rounds = 0
-    while rounds < 20:
-        process = start(ROOT, *arguments, f"outputs={disturbed}")
-        wait_until(lambda process=process: bool(workers_of(disturbed)) or process.poll() is not None)
-        time.sleep(chance.uniform(0, 1.5))
-        if process.poll() is not None:  # complete before 20 rounds: begin again with some runs gone
-            process.communicate()
-            for name in chance.sample(sorted(records(disturbed)), 6):
-                shutil.rmtree(disturbed / "runs" / name)
-            continue
-        victims = chance.choice(["worker", "parent", "both"])
-        if victims != "parent" and (alive := workers_of(disturbed)):
-            kill(chance.choice(sorted(alive)))
-        if victims != "worker" or chance.random() < 0.5:
-            kill(process.pid)
-        process.communicate(timeout=120)  # a sweep that lost a worker goes on with the other runs
-        rounds += 1
-    final = sweep(ROOT, *arguments, f"outputs={disturbed}")
-    assert final.returncode == 0, final.stderr
-    assert metrics(disturbed) == metrics(undisturbed)
-    assert all(record["status"] == "done" for record in records(disturbed).values())
-
-
-@pytest.mark.slow
-def test_two_sweeps_share_the_work(tmp_path: Path) -> None:
-    arguments = ("model=baseline,pool,rmp", "seed=1,2,3", "train.epochs=4", f"outputs={tmp_path}")
-    processes = [start(ROOT, *arguments) for _ in range(2)]
-    for process in processes:
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
-    assert len(metrics(tmp_path)) == 9
-    for path in (tmp_path / "runs").glob("*/run.log"):
-        text = path.read_text()
-        assert text.count("parameters, on") == 1 and text.count("epoch 4/4") == 1, path
-    assert len(list((tmp_path / "sweeps").iterdir())) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="needs root to mount a small disk")
-def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("this machine does not let tests mount a small disk")
-    try:
-        arguments = ("model=baseline,pool,rmp", "seed=range(1,5)", "train.epochs=2", f"outputs={disk}")
-        full = sweep(ROOT, *arguments)
-        assert full.returncode == 1
-        assert "No space left on device" in full.stderr and "Traceback" not in full.stderr
-        finished = {name for name, record in records(disk).items() if record["status"] == "done"}
-        kept = {name: lines for name, lines in metrics(disk).items() if name in finished}
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
-        done = sweep(ROOT, *arguments)
-        assert done.returncode == 0, done.stderr
-        assert len(metrics(disk)) == 12 and kept.items() <= metrics(disk).items()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.slow
