@@ -209,7 +209,7 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
     looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"
     text = _minus(study, what, bool(table["low"].notna().any()))
     entitle(figure, table["dataset"], text + looks * bool(study.experiment.looks))
-    return figure, shown.drop(columns=["colour", "arm", "partner", "look"])
+    return figure, shown.drop(columns=["colour", "arm", "partner", "decided"])
 
 
 def _axis_of_differences(metric: Metric, grey: str) -> str:

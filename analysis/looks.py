@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, optimize, stats
 
-from analysis.stats import LEVEL, compare, is_decided
+from analysis.stats import LEVEL, compare
 
 
 def level_of_looks(sizes: Sequence[int], hypotheses: int = 1) -> float:
@@ -53,9 +53,8 @@ def compare_at_looks(
     """Return `analysis.stats.compare` of each arm at the look that decided it, else at the last one.
 
     `looks` are the seeds of each, with those of the looks before it; `hypotheses` the number of arms that are to be
-    compared, whether there are data of all or not. Column `look` is the number of seeds of the look that a row comes
-    from: an arm is decided there only where it has all of them. Else it is 0, and the verdict says so. How many more
-    seeds an open question takes is left out: their number has been fixed.
+    compared, whether there are data of all or not. An arm is `decided` by a look only where it has all the seeds of
+    it; else the verdict says so. How many more seeds an open question takes is left out: their number has been fixed.
     """
     asked["level"] = level_of_looks([len(seeds) for seeds in looks], hypotheses)
     open_arms, rows = dict(reference), dict[str, pd.DataFrame]()
@@ -65,13 +64,13 @@ def compare_at_looks(
         if not there:
             continue
         table = compare(part[part[arm].isin([*there, *there.values()])], arm=arm, reference=there, **asked)
-        table["look"] = (table["n"] == len(seeds)) * len(seeds)
+        between = table["n"].between(1, len(seeds) - 1)
+        table["verdict"] = table["verdict"].mask(between, table["verdict"] + " (not at a look)")
+        table["decided"] &= ~between
         rows |= {str(row[arm].iloc[0]): row for _, row in table.groupby(arm, sort=False)}
-        decided = set(table.loc[is_decided(table["verdict"]) & (table["look"] > 0), arm])
+        decided = set(table.loc[table["decided"], arm])
         open_arms = {name: other for name, other in open_arms.items() if name not in decided}
     if not rows:
-        return pd.DataFrame(columns=[arm, "verdict", "look"])
+        return pd.DataFrame(columns=[arm, "verdict", "decided"])
     table = pd.concat([rows[name] for name in data[arm].unique() if name in rows], ignore_index=True)
-    between = (table["look"] == 0) & (table["n"] > 0)
-    verdict = table["verdict"].mask(between, table["verdict"] + " (not at a look)")
-    return table.assign(verdict=verdict, seeds=math.nan, seeds_high=math.nan)
+    return table.assign(seeds=math.nan, seeds_high=math.nan)

@@ -64,14 +64,14 @@ def compare(
     """Compare arms with a reference, or each with its own (arm -> reference), on the seeds that both have.
 
     `data` has one row an arm (a value of column `arm`) and `seed`; its arms are one family. `direction`: 1 where more
-    of `value` is better, -1 where less is, 0 where nobody says. The margin is in units of `value`; None: no equivalence
-    is tested. The result has one row an arm that is compared, in the order of the data: `arm`; `n`, seeds in common;
-    `difference`, mean of arm minus reference, with its t-interval `low`, `high`; `verdict`; `p` of no difference, the
-    family's; `p_equivalent`, the family's too, twice the greater one of the two one-sided tests', so that as with `p`
-    it is the 95% interval that goes with 0.05; `improvement`, the share of seeds in which the arm is better (or has
-    more), ties counted half; `seeds`, where it is not decided: how many more it takes to detect a difference of the
-    margin (`seeds_needed`), of the standard deviation that is pooled over the arms, and `seeds_high`, of its upper 95%
-    bound. NaN where n is too small.
+    of `value` is better, -1 where less is, 0 where nobody says. The margin is in units of `value`; None: no
+    equivalence is tested. The result has one row an arm that is compared, in the order of the data: `arm`; `n`, seeds
+    in common; `difference`, mean of arm minus reference, with its t-interval `low`, `high`; `verdict`, and whether it
+    is `decided`; `p` of no difference, the family's; `p_equivalent`, the family's too, twice the greater one of the
+    two one-sided tests', so that as with `p` it is the 95% interval that goes with 0.05; `improvement`, the share of
+    seeds in which the arm is better (or has more), ties counted half; `seeds`, where it is not decided: how many more
+    it takes to detect a difference of the margin (`seeds_needed`), of the standard deviation that is pooled over the
+    arms, and `seeds_high`, of its upper 95% bound. NaN where n is too small.
 
     Raises:
         ValueError: a reference has no row, or an arm has a seed twice.
@@ -88,8 +88,8 @@ def compare(
     result = pd.DataFrame({"n": n, "difference": mean, "low": mean - half, "high": mean + half})
     p_values = _p_values(paired.loc[:, n >= decidable(level)].dropna(how="all"), margin, LEVEL / level)
     result = result.assign(**p_values, improvement=better.where(paired.notna()).mean())
-    result["verdict"] = _verdicts(result, margin, direction, decidable(level))
-    return result.join(_more_seeds(paired, result["verdict"], margin, level)).rename_axis(arm).reset_index()
+    result = result.join(_verdicts(result, margin, direction, decidable(level)))
+    return result.join(_more_seeds(paired, result, margin, level)).rename_axis(arm).reset_index()
 
 
 def _p_values(paired: pd.DataFrame, margin: float | None, looks: float) -> dict[str, pd.Series]:
@@ -103,34 +103,30 @@ def _p_values(paired: pd.DataFrame, margin: float | None, looks: float) -> dict[
     return {name: pd.Series(np.minimum(looks * values, 1), arms) for name, values in both_ways.items()}
 
 
-def _verdicts(result: pd.DataFrame, margin: float | None, direction: int, fewest: int) -> npt.NDArray[np.object_]:
-    """Return the words for estimates and p-values, as the module's docstring has them."""
+def _verdicts(result: pd.DataFrame, margin: float | None, direction: int, fewest: int) -> pd.DataFrame:
+    """Return `verdict`, the words for estimates and p-values as the module's docstring has them, and `decided`."""
     different = (result["p"] < LEVEL) & ((result["low"] > 0) | (result["high"] < 0))
     within = result[["low", "high"]].abs().max(axis="columns") < (margin or 0)
     equivalent = within & (result["p_equivalent"] < LEVEL)
     word = np.where(result["difference"] > 0, *VERDICTS[direction]).astype(object)
     undecided = np.where(result["n"] < fewest, f"cannot decide with n < {fewest}", "undecided")
     cases = [different & equivalent, different, equivalent]
-    return np.select(cases, [word + ", but by less than the margin", word, "equivalent"], undecided.astype(object))
+    words = np.select(cases, [word + ", but by less than the margin", word, "equivalent"], undecided.astype(object))
+    return pd.DataFrame({"verdict": words, "decided": different | equivalent}, result.index)
 
 
-def is_decided(verdict: pd.Series) -> pd.Series:
-    """Tell which verdicts are one, not `undecided` or `cannot decide`."""
-    return verdict.str.contains("better|worse|higher|lower|equivalent")
-
-
-def _more_seeds(paired: pd.DataFrame, verdict: pd.Series, margin: float | None, level: float) -> pd.DataFrame:
+def _more_seeds(paired: pd.DataFrame, result: pd.DataFrame, margin: float | None, level: float) -> pd.DataFrame:
     """Return `seeds` and `seeds_high` of the arms that are not decided.
 
     The level is what the arms that do not differ leave for each. The bound of the standard deviation counts the arms,
     which share their reference, as one.
     """
     n, answers = paired.count(), pd.DataFrame(math.nan, paired.columns, ["seeds", "seeds_high"])
-    undecided = ~is_decided(verdict)
+    undecided = ~result["decided"]
     if margin and n.max() > 1:
         pooled = math.sqrt((paired.var() * (n - 1)).sum() / (n - 1).clip(lower=0).sum())
         upper = pooled * math.sqrt((n.max() - 1) / stats.chi2.ppf(LEVEL, n.max() - 1))
-        level /= max(1, (undecided | (verdict == "equivalent")).sum())
+        level /= max(1, (undecided | (result["verdict"] == "equivalent")).sum())
         for column, deviation in zip(answers, (pooled, upper), strict=True):
             needed = seeds_needed(deviation, margin, level)
             answers.loc[undecided, column] = (needed - n[undecided]).clip(lower=1)
@@ -181,7 +177,7 @@ def seeds_needed(deviation: float, margin: float, level: float) -> int:
     Both are two-sided, at this level; the sign-flip test's least p-value is 2 ** (1 - n). The t-test detects it
     with probability `POWER`, where the differences have this standard deviation.
     """
-    least = 2 + math.floor(-math.log2(level))
+    least = decidable(level)
     if deviation * 10 < margin:  # certain; and scipy's nct is NaN far out
         return least
     z_test: int = math.floor(((stats.norm.isf(level / 2) + stats.norm.ppf(POWER)) * deviation / margin) ** 2)

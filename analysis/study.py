@@ -16,7 +16,6 @@ from analysis.experiments import Experiment
 from analysis.load import Runs, count_runs, refuse_mixture, report_doubts, report_stale
 from analysis.metrics import Outcome
 from analysis.pictures import choose_axes
-from analysis.stats import is_decided
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
 
@@ -70,7 +69,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         RunFailed: it has no run.
     """
     options = options or Options()
-    runs = select(experiment, loaded.runs)
+    selected = runs = select(experiment, loaded.runs)
     if runs.empty:
         again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
         where = f"{loaded.outputs}/runs{_other_sets(experiment, loaded.runs)}; run it with: {again}"
@@ -88,7 +87,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     compared = choose(runs, epochs, experiment, outcome) if experiment.choose else runs
     differences = compare_arms(compared, experiment, outcome, options)
     if experiment.looks and experiment.runs:
-        decided, there = decided_arms(experiment, select(experiment, loaded.runs), loaded), set(runs["run"])
+        decided, there = decided_arms(experiment, selected, loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
@@ -150,7 +149,7 @@ def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
     if experiment.runs is not None:
         chosen = chosen[chosen["run"].isin(experiment.runs)]
-    elif any(word.startswith("seed=") for word in experiment.selection):
+    elif experiment.looks or any(word.startswith("seed=") for word in experiment.selection):
         chosen = chosen[chosen["seed"].isin(experiment.seeds)]
     twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
     if not twins.empty:
@@ -208,7 +207,7 @@ def decided_arms(experiment: Experiment, runs: pd.DataFrame, loaded: Runs) -> di
         differences = compare_arms(primary.put(runs, epochs, loaded.own), experiment, primary, Options())
     if differences is None:
         return {}
-    rows = differences[is_decided(differences["verdict"]) & (differences["look"] > 0)]
+    rows = differences[differences["decided"]]
     words = {row["arm"]: f"{row['dataset']}, {row['label']}: {row['verdict']}" for _, row in rows.iterrows()}
     pairs, names = partners(experiment.arms, experiment.swept, "baseline"), experiment.labels()
     for reference in {other for others in pairs.values() for other in others}:

@@ -29,7 +29,7 @@ OPTIONAL = [
 CONFOUNDS = ["dims.hidden", "train.epochs", *(key for key in OPTIONAL if key.split(".")[0] not in ("model", "eval"))]
 """Config keys that are no part of what an arm feeds back: a comparison of arms that differ in them says so."""
 
-_KEYS = ["arm", "partner", "look"]  # of a comparison, not printed: the arms' keys, and `analysis.looks`' column
+_KEYS = ["arm", "partner", "decided"]  # of a comparison, not printed: the arms' keys, and whether there is a verdict
 _COMPARED = {
     "difference": "difference", "low": "95% low", "high": "95% high", "n": "n (pairs)", "verdict": "verdict",
     "p": "p", "margin": "margin", "p_equivalent": "p (equivalence)", "improvement": "better in", "seeds": "more seeds",
@@ -103,7 +103,7 @@ def difference_table(
             planned = [arm for arm in experiment.arms.values() if arm.dataset == dataset and arm.model != reference]
             compared = compare_at_looks(group, experiment.looks, hypotheses=len(planned), **asked)
         else:
-            compared = compare(group, **asked).assign(look=0)
+            compared = compare(group, **asked)
         if compared.empty:
             continue
         partner = compared["arm"].map(pairs)

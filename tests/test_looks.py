@@ -72,8 +72,9 @@ def test_an_arm_is_compared_at_the_look_that_decided_it_and_another_goes_on() ->
     clear, unclear = base + 5 + chance.normal(size=16), base + chance.normal(size=16)
     clear[8:] -= 50  # what comes after the look is not asked
     table = looked_at(frame({"base": base, "clear": clear, "unclear": unclear}), 8, 16)
-    assert table["arm"].tolist() == ["clear", "unclear"] and table["n"].tolist() == table["look"].tolist() == [8, 16]
-    assert table["verdict"].tolist() == ["better", "undecided"] and table["seeds"].isna().all()
+    assert table["arm"].tolist() == ["clear", "unclear"] and table["n"].tolist() == [8, 16]
+    assert table["decided"].tolist() == [True, False] and table["verdict"].tolist() == ["better", "undecided"]
+    assert table["seeds"].isna().all()
     assert table["difference"][0] == pytest.approx((clear - base)[:8].mean())
     half = stats.t.isf(level_of_looks([8, 16], 2) / 2, 7) * stats.sem((clear - base)[:8])
     assert table["high"][0] - table["difference"][0] == pytest.approx(half)
@@ -98,7 +99,7 @@ def test_arms_that_have_not_run_yet_count_in_the_level() -> None:
 def test_between_two_looks_nothing_is_decided_and_the_verdict_says_so() -> None:
     clear = 5 + np.random.default_rng(5).normal(size=11)
     data = frame({"base": np.zeros(11), "arm": clear})
-    assert looked_at(data[data["seed"] != 3], 8, 16)["look"].tolist() == [0]  # 10 seeds, 7 of the first look
+    assert looked_at(data[data["seed"] != 3], 8, 16)["decided"].tolist() == [False]  # 10 seeds, 7 of the first look
     assert looked_at(data[data["seed"] != 3], 8, 16)["verdict"].tolist() == ["better (not at a look)"]
     eight = data[data["seed"].isin([0, 1, 2, 3, 4, 5, 6, 10])]  # as many as at a look, but not those
     assert looked_at(eight, 8, 16)["verdict"].tolist() == ["better (not at a look)"]
@@ -114,5 +115,5 @@ def test_an_arm_whose_reference_has_not_run_waits() -> None:
     data = frame({"base": np.zeros(16), "arm": np.random.default_rng(7).normal(size=16)})
     later = data[(data["arm"] != "base") | (data["seed"] >= 8)]
     assert looked_at(later, 8, 16)["n"].tolist() == [8]  # of the last look's pairs
-    assert looked_at(later, 8, 16)["look"].tolist() == [0]
+    assert looked_at(later, 8, 16)["decided"].tolist() == [False]
     assert looked_at(data[data["arm"] != "base"], 8, 16, reference={"arm": "base"}).empty

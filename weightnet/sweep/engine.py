@@ -1,7 +1,7 @@
 """The seam between what is run and where: a launcher of ours takes tasks as they are, and returns an outcome for each.
 
-Another engine (a cluster's queue, Ray) is an `Engine` whose processes call `perform`. Launchers that are not ours get
-command lines instead, as Hydra has it.
+Another engine (Ray, say) is an `Engine` whose processes call `perform`. Launchers that are not ours get command lines
+instead, as Hydra has it.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ class Task:
     verify_epochs: int | None = None  # None: execute the run; else replay so many of its epochs, and compare
     anew: bool = False  # execute it though it is done
     differing: str = ""  # the overrides in which the sweep's runs differ
-    before: str | None = None  # `RunFolder.stamp` when it was planned: with another one, it has been done anew already
+    before: str | None = None  # `RunFolder.stamp` as it was handed over: with another, it has been done anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Engine(ABC):
     def execute(self, tasks: Sequence[Task], *, title: str = "") -> list[Outcome]:
         """Execute the tasks, started in order, shown under a title; return an outcome each.
 
-        On KeyboardInterrupt every run is at rest.
+        On KeyboardInterrupt every run of this machine is at rest.
         """
 
 

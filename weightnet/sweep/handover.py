@@ -7,12 +7,15 @@
                           a run that was done before
         refused/<worker>  why a worker cannot work
         stop              once workers are to finish their epochs and leave
+        worker.sh         what the queue starts; the workers' logs are beside it
+    <sweep>/workers-2/    the same of the second stage, of a sweep that has several
 
 Plain text, never pickles. That a run is done is known by its run folder alone.
 """
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -68,7 +71,11 @@ class Handover:
 
     def refusals(self) -> dict[str, str]:
         """Return worker -> why it cannot work."""
-        return {path.name: printable(read_text(path)) for path in sorted((self.path / "refused").glob("[!.]*"))}
+        found = {}
+        for path in sorted((self.path / "refused").glob("[!.]*")):
+            with suppress(OSError, ValueError):  # it has gone, or is no text
+                found[path.name] = printable(read_text(path))
+        return found
 
 
 def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:
@@ -133,4 +140,6 @@ def _outcome(path: Path) -> Outcome:
     value, why = plain.get("value"), plain.get("error")
     if isinstance(why, str):
         return Outcome(error=UserError(why) if plain.get("mistake") is True else RunFailed(why))
-    return Outcome(value=value if isinstance(value, str | float) else None)
+    if not fits(value, str | float):
+        return Outcome(error=RunFailed(f"{path.name}: does not say how its run ended"))
+    return Outcome(value)

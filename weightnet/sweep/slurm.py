@@ -137,7 +137,7 @@ def state(job: str) -> str:
 
 def finish_epochs(jobs: Sequence[str]) -> None:
     """Tell the workers that run, and cancel those that wait. RunFailed: no answer."""
-    _run(["scancel", "--state=PENDING", *jobs])
+    cancel(jobs, waiting=True)
     _run(["scancel", "--signal=USR1", "--batch", "--state=RUNNING", *jobs])
 
 

@@ -62,7 +62,7 @@ def sweep(
     if options.verify_epochs < 1:
         raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
     if verifying and not isinstance(launcher, Engine):
-        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local")
+        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local or slurm")
     plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
                      impossible=options.impossible, looks=options.looks)  # fmt: skip
     if plan.looks or plan.analysis.choose:
@@ -91,7 +91,7 @@ def sweep(
             needless |= {job.id for job in stage.needless}
             outcomes += _launch(launcher, stage.jobs, options, title) if stage.jobs else []
             launched += stage.jobs
-            most = master.hydra.launcher.get("max_failures") or math.inf
+            most = master.hydra.launcher.get("max_failures") or math.inf  # it ends the sweep, not a stage alone
             failures = sum(outcome.failed for outcome in outcomes)
             if failures >= most or any(isinstance(outcome.error, CancelledError) for outcome in outcomes):
                 break
