@@ -15,7 +15,7 @@ from weightnet.runs.folder import RunFolder
 LEFT_OUT = ("run.log", "checkpoint.pt", "model.pt", "predictions.npz")
 
 
-def copied(folder: Path, to: Path) -> bool:
+def copy_run(folder: Path, to: Path) -> bool:
     """Copy a run that is done, as if it had been executed with the default roots; tell whether it is done."""
     record = RunFolder(folder).record()
     if record is None or record.status != "done" or RunFolder(folder).damage(record):
@@ -26,6 +26,12 @@ def copied(folder: Path, to: Path) -> bool:
     return True
 
 
+def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
 def main() -> None:
     """Pack and count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -34,9 +40,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         runs = Path(scratch, "runs")
-        count = sum(copied(folder, runs) for folder in sorted((options.outputs / "runs").glob("[!.]*")))
+        runs.mkdir()
+        count = sum(copy_run(folder, runs) for folder in sorted((options.outputs / "runs").glob("[!.]*")))
         with tarfile.open(options.archive, "w:xz") as archive:
-            archive.add(runs, "runs")
+            archive.add(runs, "runs", filter=_of_nobody)
     print(f"{count} runs, {options.archive.stat().st_size:,} bytes")
 
 

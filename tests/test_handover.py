@@ -101,9 +101,10 @@ def test_tasks_of_other_types_are_refused(make_config: MakeConfig, tmp_path: Pat
         read_handover(tmp_path / "w")
 
 
-def test_damaged_outcomes_are_failures(make_config: MakeConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "{}", '{"value": null}', "[]"])
+def test_damaged_outcomes_are_failures(make_config: MakeConfig, tmp_path: Path, text: str) -> None:
     made = hand_over(tmp_path / "w", [Task(make_config(), [])])
-    (tmp_path / "w" / "ended" / made.ids[0]).write_text("{")
+    (tmp_path / "w" / "ended" / made.ids[0]).write_text(text)
     told = made.outcome(0)
     assert told and told.failed
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,14 +41,8 @@ def finish_epoch_on_signals() -> Iterator[Callable[[], bool]]:
         with suppress(OSError):
             print(f"\nfinishing the epoch; {what} stops now", file=sys.stderr, flush=True)
 
-    # nohup and the like ignore SIGHUP: so do we then
-    ours = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, on_signal) for number in ours}
-    try:
+    with _handled(ours(), on_signal):
         yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -62,24 +56,32 @@ def noted(*numbers: int) -> Iterator[list[int]]:
         if number == signal.SIGHUP:
             _leave_terminal()
 
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
+    with _handled(numbers, on_signal):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def ignored() -> Iterator[None]:
     """Ignore what asks to stop meanwhile: processes that are started inherit that, and leave it to this one."""
-    ours = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (*SIGNALS, NOTICE)} if ours else {}
+    main = threading.current_thread() is threading.main_thread()
+    with _handled((*SIGNALS, NOTICE) if main else (), signal.SIG_IGN):
+        yield
+
+
+def ours() -> list[int]:
+    """Return those of `SIGNALS` that we react to: nohup and the like ignore SIGHUP, and so do we then."""
+    return [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextmanager
+def _handled(numbers: Iterable[int], handler: Callable[[int, object], None] | signal.Handlers) -> Iterator[None]:
+    """Have these signals handled so, meanwhile."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, other in before.items():
+            signal.signal(number, other)
 
 
 def _leave_terminal() -> None:

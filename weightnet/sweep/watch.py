@@ -21,7 +21,7 @@ from weightnet.sweep import slurm
 from weightnet.sweep.crew import Crew, crew_at_work, new_crew
 from weightnet.sweep.display import Display
 from weightnet.sweep.engine import Outcome, Task
-from weightnet.sweep.interrupt import SIGNALS, noted
+from weightnet.sweep.interrupt import noted, ours
 
 LOOK = 1.0  # seconds between two looks at the run folders, or 20 times as long as a look takes
 ASK = 10.0  # seconds between two questions to Slurm
@@ -45,7 +45,7 @@ def execute(
     if not tasks:
         return []
     crew = crew_at_work(tasks) or new_crew(sweep, tasks)
-    with Probe(crew.handover.folders[0].path.parent), noted(*_ours()) as signals:
+    with Probe(crew.handover.folders[0].path.parent), noted(*ours()) as signals:
         try:
             crew.fill(options)
         except RunFailed as error:
@@ -72,7 +72,7 @@ class _Watch:
         self.ended: dict[int, Outcome] = {}
         self.running = set[int]()
         self.fruitless, self.ended_before, self.unheard = 0, 0, 0
-        self.said, self.refusals = "", dict[str, str]()
+        self.said, self.refused = "", set[str]()
         self.next_question = 0.0
         self.reactions = 0  # to how many signals there has been one
 
@@ -147,7 +147,8 @@ class _Watch:
         except RunFailed as error:
             return self._tell(display, f"no word from Slurm ({error})")
         for worker, why in self.handover.refusals().items():
-            if self.refusals.setdefault(worker, why) is why:
+            if worker not in self.refused:
+                self.refused.add(worker)
                 _say(f"worker {worker} refuses to work: {why}")
         alive = [worker for worker in members if worker.alive]
         counts = Counter(worker.state.lower() + (f" ({worker.reason})" if worker.state == "PENDING" else "")
@@ -195,11 +196,6 @@ class _Watch:
         if queue != self.said and not display.live:
             print(f"{self.crew}: {queue}", flush=True)
         self.said = queue
-
-
-def _ours() -> list[int]:
-    """Return the signals that we react to: nohup and the like ignore SIGHUP, and so do we then."""
-    return [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _names(folder: Path) -> set[str]:
