@@ -55,20 +55,8 @@ def sweep(
         UserError: an option or a job is impossible; nothing has run then.
         RunFailed: runs have failed, or give other numbers; the message groups them by cause.
     """
-    options, outputs = master.hydra.sweeper, Path(master.outputs)
-    rerun, verifying = options.rerun, options.rerun == "verify"
-    if rerun not in RERUN:
-        raise UserError(f"hydra.sweeper.rerun={rerun}: must be one of {', '.join(RERUN)}{close_match(rerun, RERUN)}")
-    if options.verify_epochs < 1:
-        raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
-    if verifying and not isinstance(launcher, Engine):
-        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local or slurm")
-    plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
-                     impossible=options.impossible, looks=options.looks)  # fmt: skip
-    if plan.looks or plan.analysis.choose:
-        looks().check(plan)
-    if plan.looks and master.hydra.launcher.get("wait") is False:
-        raise UserError("hydra.sweeper.looks: a look waits for its runs, so hydra.launcher.wait must be true")
+    options, outputs, rerun = master.hydra.sweeper, Path(master.outputs), master.hydra.sweeper.rerun
+    plan = _plan(loader, launcher, master, looks)
     states = read_states(plan.jobs)
     jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
@@ -101,6 +89,24 @@ def sweep(
     print(f"{_counts(plan, states, needless)}; summary in {folder}/summary.csv", flush=True)
     _raise_failures(launched, outcomes, states, master)
     return outcomes
+
+
+def _plan(loader: ConfigLoader, launcher: Launcher, master: DictConfig, looks: Callable[[], Looks]) -> Plan:
+    """Return the plan of a sweep; UserError: an option or a job is impossible."""
+    options = master.hydra.sweeper
+    if (rerun := options.rerun) not in RERUN:
+        raise UserError(f"hydra.sweeper.rerun={rerun}: must be one of {', '.join(RERUN)}{close_match(rerun, RERUN)}")
+    if options.verify_epochs < 1:
+        raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
+    if rerun == "verify" and not isinstance(launcher, Engine):
+        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local or slurm")
+    if options.looks and master.hydra.launcher.get("wait") is False:
+        raise UserError("hydra.sweeper.looks: a look waits for its runs, so hydra.launcher.wait must be true")
+    plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
+                     impossible=options.impossible, looks=options.looks)  # fmt: skip
+    if plan.looks or plan.analysis.choose:
+        looks().check(plan)
+    return plan
 
 
 @dataclass(frozen=True, slots=True)
