@@ -1,7 +1,7 @@
 """`hydra/launcher=slurm`: workers in the queue of a cluster, which share the runs. See `weightnet.sweep.watch`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,10 @@ from weightnet.sweep.slurm import Options
 
 
 @dataclass
-class SlurmLauncherConfig:
+class SlurmLauncherConfig(Options):
     """The keys below `hydra.launcher`."""
 
     _target_: str = "hydra_plugins.weightnet.slurm_launcher.SlurmLauncher"
-    workers: int = 1  # jobs in the queue, at most; each executes one run after the other
-    partition: str | None = None  # this and the next three: null, Slurm's default
-    account: str | None = None
-    qos: str | None = None
-    timeout_min: int | None = None  # of a worker: it finishes its epoch before, and goes back into the queue
-    cpus_per_task: int = 1  # of a worker: so many runs of one thread at a time
-    gpus_per_node: int | None = None  # 1: a run at a time
-    mem_gb: float | None = None  # of a worker
-    constraint: str | None = None
-    setup: list[str] = field(default_factory=list)  # lines of shell before the worker: ["module load gcc"]
-    additional: dict[str, Any] = field(default_factory=dict)  # any other option of sbatch: {exclude: "node[1-2]"}
     wait: bool = True  # false: return once the workers are submitted
 
 

@@ -7,9 +7,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from weightnet.errors import RunFailed, UserError
 from weightnet.plain import printable
@@ -31,21 +32,21 @@ ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL
 """The states of a worker that will not come back."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass
 class Options:
-    """What is asked of Slurm; None: as it is where nothing is said."""
+    """What is asked of Slurm: the keys below `hydra.launcher`; None: as it is where nothing is said."""
 
-    workers: int
+    workers: int = 1  # jobs in the queue, at most; each executes one run after the other
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    timeout_min: int | None = None
-    cpus_per_task: int = 1
-    gpus_per_node: int | None = None
-    mem_gb: float | None = None
+    timeout_min: int | None = None  # of a worker: it finishes its epoch before, and goes back into the queue
+    cpus_per_task: int = 1  # of a worker: so many runs of one thread at a time
+    gpus_per_node: int | None = None  # 1: a run at a time
+    mem_gb: float | None = None  # of a worker
     constraint: str | None = None
-    setup: Sequence[str] = ()
-    additional: Mapping[str, object] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)  # lines of shell before the worker: ["module load gcc"]
+    additional: dict[str, Any] = field(default_factory=dict)  # any other option of sbatch: {exclude: "node[1-2]"}
 
     def check(self) -> None:
         """UserError: a value is impossible, or there is no Slurm here."""
