@@ -27,7 +27,7 @@ def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, out
     """Return the runs of each arm that is the best of all that differ from it in the key `experiment.choose` alone.
 
     The best one has the highest validation accuracy, over the epochs of the outcome, in the mean of its seeds. Says on
-    stderr where it lies at the edge of what was tried.
+    stderr which they are, and where one lies at the edge of what was tried.
 
     UserError: the key was not swept, or there is no validation split.
     """
@@ -42,8 +42,7 @@ def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, out
     for arm, arms in best.items():
         value, name = experiment.arms[arm].values.get(key), experiment.labels()[arm]
         tried = [other for each in arms if (other := experiment.arms[each].values.get(key)) is not None]
-        if len(tried) > 1 and value in (edges := {min(tried): "least", max(tried): "greatest"}):
-            print(
-                f"{experiment.name}: the best {key} of '{name}' is the {edges[value]} that was tried", file=sys.stderr
-            )
+        edges = {min(tried): ", the least", max(tried): ", the greatest"} if len(tried) > 1 else {}
+        print(f"{experiment.name}: by {VALIDATION.label}, {reached[arm]:.2f}%, '{name}' is the best of {len(arms)}"
+              f"{edges.get(value, '')}", file=sys.stderr)  # fmt: skip
     return runs[runs["arm"].isin(list(best))]

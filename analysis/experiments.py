@@ -36,8 +36,10 @@ class Experiment:
     axes: list[list[str]]
     """What is swept, as `weightnet.sweep.plan.Plan` has it."""
     seeds: set[int]
-    runs: dict[str, str] | None
-    """The ids of its runs, each with its arm; None: all runs of its arms."""
+    runs: dict[str, str]
+    """The ids of the runs that it asks for, each with its arm."""
+    any_seed: bool
+    """Other runs of its arms, of other seeds, are looked at as well."""
     command: list[str]
     """The words of the command line that runs it."""
     selection: list[str]
@@ -179,14 +181,15 @@ def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
 
 def of_plan(plan: Plan) -> Experiment:
     """Return exactly the runs of a plan."""
-    return replace(_experiment(plan, "the sweep", [], [], Path()), runs={job.id: job.arm for job in plan.jobs})
+    return replace(_experiment(plan, "the sweep", [], [], Path()), any_seed=False)
 
 
 def _experiment(plan: Plan, name: str, selection: list[str], command: list[str], file: Path) -> Experiment:
     configs = [job.config for job in plan.jobs]
     seeds = {config.seed for config in configs}
     primary, margin = read_outcome(plan.analysis.primary, "analysis.primary"), plan.analysis.margin
-    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, None, command, selection, primary, margin,
+    runs = {job.id: job.arm for job in plan.jobs}
+    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, runs, True, command, selection, primary, margin,
                       plan.margins, plan.analysis.choose, plan.looks, [file])  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def figures_of(study: Study) -> dict[str, Drawn]:
 
 def _caveats(study: Study) -> str:
     """Return what a reader who sees the picture alone must know of its runs; nothing ("") where they are as asked."""
-    runs, asked, primary = study.runs, study.experiment.runs or {}, study.experiment.primary
+    runs, asked, primary = study.runs, study.experiment.runs, study.experiment.primary
     counts = {
         "without a result": len(set(asked) - set(runs["run"])),
         "stale": int(((runs["status"] == "done") & (runs["why"] != "")).sum()),
@@ -94,7 +94,7 @@ def _caveats(study: Study) -> str:
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]
     parts = [f"exploratory: the primary outcome is {primary.label}"] * study.outcome.exploratory
-    parts += [f"of {count_runs(max(len(asked), len(runs)))}, {', '.join(said)}"] * bool(said)
+    parts += [f"of {count_runs(len({*asked, *runs['run']}))}, {', '.join(said)}"] * bool(said)
     return "; ".join(parts)
 
 

@@ -67,7 +67,10 @@ def compare_at_looks(
         between = table["n"].between(1, len(seeds) - 1)
         table["verdict"] = table["verdict"].mask(between, table["verdict"] + " (not at a look)")
         table["decided"] &= ~between
-        rows |= {str(row[arm].iloc[0]): row for _, row in table.groupby(arm, sort=False)}
+        for name, row in table.groupby(arm, sort=False):
+            before = rows.get(str(name))
+            if before is None or row["n"].iloc[0] > before["n"].iloc[0]:  # else it stands at the look before
+                rows[str(name)] = row
         decided = set(table.loc[table["decided"], arm])
         open_arms = {name: other for name, other in open_arms.items() if name not in decided}
     if not rows:

@@ -110,7 +110,7 @@ def _runs_table(runs: pd.DataFrame, outcome: Outcome) -> Markup:
 def _seeds(study: Study) -> list[str]:
     """Return the override that asks for the seeds of the runs, where the experiment asks for others."""
     seeds = sorted(set(study.runs["seed"]))
-    if study.experiment.runs is not None or set(seeds) == study.experiment.seeds:
+    if not study.experiment.any_seed or set(seeds) == study.experiment.seeds:
         return []
     whole = seeds == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2
     return [f"seed=range({seeds[0]},{seeds[-1] + 1})" if whole else f"seed={','.join(map(str, seeds))}"]

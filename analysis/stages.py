@@ -24,12 +24,16 @@ def check(plan: Plan) -> None:
     """
     experiment = of_plan(plan)
     check_choice(experiment)
+    _check_primary(experiment, plan)
     if not plan.looks:
         return
     if experiment.choose:
         raise UserError("hydra.sweeper.looks and analysis.choose exclude one another: which value is best may change "
                         "from look to look")  # fmt: skip
-    _check_primary(experiment, plan)
+    epochs = min(job.config.train.epochs for job in plan.jobs)
+    if experiment.primary.epochs > epochs:
+        raise UserError(f"analysis.primary={experiment.primary}: takes {experiment.primary.epochs} epochs, and these "
+                        f"runs have {epochs}")  # fmt: skip
     sizes, names = [len(seeds) for seeds in plan.looks], experiment.labels()
     pairs = partners(experiment.arms, experiment.swept, "baseline")
     if wrong := [key for key, others in pairs.items() if len(others) != 1] or list(names)[: not pairs]:
@@ -44,9 +48,6 @@ def check(plan: Plan) -> None:
 
 def _check_primary(experiment: Experiment, plan: Plan) -> None:
     primary = experiment.primary
-    epochs = min(job.config.train.epochs for job in plan.jobs)
-    if primary.epochs > epochs:
-        raise UserError(f"analysis.primary={primary}: takes {primary.epochs} epochs, and these runs have {epochs}")
     for config in (job.config for job in plan.jobs):
         there = [*known_metrics(), *([VALIDATION.column, "validation_loss"] if config.train.validation else []),
                  *config.eval.metrics]  # fmt: skip

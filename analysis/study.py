@@ -86,7 +86,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     tag = [outcome.short] * outcome.exploratory + [key for key in (options.x, options.y) if key]
     compared = choose(runs, epochs, experiment, outcome) if experiment.choose else runs
     differences = compare_arms(compared, experiment, outcome, options)
-    if experiment.looks and experiment.runs:
+    if experiment.looks:
         decided, there = decided_arms(experiment, selected, loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
@@ -147,7 +147,7 @@ def _other_sets(experiment: Experiment, runs: pd.DataFrame) -> str:
 def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
     chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
-    if experiment.runs is not None:
+    if not experiment.any_seed:
         chosen = chosen[chosen["run"].isin(experiment.runs)]
     elif experiment.looks or any(word.startswith("seed=") for word in experiment.selection):
         chosen = chosen[chosen["seed"].isin(experiment.seeds)]
@@ -165,7 +165,7 @@ def _report_missing(experiment: Experiment, loaded: Runs, running: Iterable[str]
     states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
     for run in running:
         print(f"{experiment.name}: {run} is still running", file=sys.stderr)
-    if experiment.runs is None:
+    if experiment.any_seed:
         for key, arm in experiment.arms.items():
             if key not in set(loaded.runs.loc[loaded.runs["status"].isin(["done", "running"]), "arm"]):
                 print(f"{experiment.name}: no finished or running run of '{arm.label}'", file=sys.stderr)

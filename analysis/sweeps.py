@@ -129,6 +129,7 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
         axes=sweep.axes,
         seeds={config.seed for config in configs},
         runs=sweep.runs,
+        any_seed=False,
         command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
         selection=[word for word in words if "=" in word and not word.startswith("-")],
         primary=read_outcome(sweep.analysis.primary, "analysis.primary"),

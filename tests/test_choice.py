@@ -28,8 +28,8 @@ def frames(experiment: Experiment, reached: dict[tuple[str, float], list[float]]
 
 
 REACHED = {
-    ("baseline", 0.01): [0.80, 0.82], ("baseline", 0.1): [0.90, 0.70], ("baseline", 1.0): [0.5, 0.5],
-    ("pool", 0.01): [0.80, 0.80], ("pool", 0.1): [0.85, 0.85], ("pool", 1.0): [0.86, 0.10],
+    ("baseline", 0.01): [80, 82], ("baseline", 0.1): [90, 70], ("baseline", 1.0): [50, 50],
+    ("pool", 0.01): [80, 80], ("pool", 0.1): [85, 85], ("pool", 1.0): [86, 10],
 }  # fmt: skip
 
 
@@ -40,8 +40,11 @@ def test_each_arm_is_taken_at_its_best_mean_over_seeds(
     chosen = choose(runs, epochs, experiment, read_outcome("last", ""))
     rates = {experiment.arms[arm].model: experiment.arms[arm].values["train.lr"] for arm in chosen["arm"]}
     assert rates == {"baseline": 0.01, "pool": 0.1} and len(chosen) == 4
-    said = capsys.readouterr().err
-    assert said == "fair: the best train.lr of 'without feedback, lr=0.01' is the least that was tried\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "fair: by validation accuracy, 81.00%, 'without feedback, lr=0.01' is the best of 3, the least",
+        "fair: by validation accuracy, 85.00%, 'pool, lr=0.1' is the best of 3",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ def test_between_two_looks_nothing_is_decided_and_the_verdict_says_so() -> None:
     assert looked_at(eight, 8, 16)["verdict"].tolist() == ["better (not at a look)"]
 
 
+def test_an_arm_without_further_seeds_stands_at_the_look_before() -> None:
+    data = frame({"base": np.zeros(16), "arm": np.random.default_rng(5).normal(size=16)})
+    stopped = data[(data["arm"] == "base") | (data["seed"] < 8)]
+    assert looked_at(stopped, 8, 16)["verdict"].tolist() == ["undecided"]
+
+
 def test_seeds_beyond_the_last_look_are_not_looked_at() -> None:
     data = frame({"base": np.zeros(20), "arm": np.random.default_rng(6).normal(size=20)})
     assert looked_at(data, 8, 16)["n"].tolist() == [16]

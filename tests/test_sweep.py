@@ -262,10 +262,14 @@ def test_arms_that_a_look_decides_do_not_go_on(tmp_path: Path) -> None:
          "first look must be at 7 or more"),
         (["model=pool,ones", "seed=range(1,17)", "hydra.sweeper.looks=[8,16]"], "each arm is compared with one arm of "
          "model=baseline, and 'pool' has 0 here"),
+        (["model=baseline,pool", "analysis.primary=acc"], "analysis.primary=acc:last: must be of a metric of these "
+         "runs: accuracy"),
     ],
-    ids=["fewer", "falling", "early", "alone"],
+    ids=["fewer", "falling", "early", "alone", "outcome"],
 )  # fmt: skip
-def test_impossible_looks_are_refused_before_any_work(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_impossible_looks_and_outcomes_are_refused_before_any_work(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
     done = sweep(ROOT, *arguments, f"outputs={tmp_path}")
     assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())

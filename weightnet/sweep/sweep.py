@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import facts, slower
+from weightnet.experiment import AnalysisConfig, facts, slower
 from weightnet.runs.folder import RunState, State, write_csv, write_whole
 from weightnet.sweep.compose import Composer
 from weightnet.sweep.engine import Engine, Outcome, Task
@@ -104,7 +104,7 @@ def _plan(loader: ConfigLoader, launcher: Launcher, master: DictConfig, looks: C
         raise UserError("hydra.sweeper.looks: a look waits for its runs, so hydra.launcher.wait must be true")
     plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
                      impossible=options.impossible, looks=options.looks)  # fmt: skip
-    if plan.looks or plan.analysis.choose:
+    if plan.looks or plan.analysis != AnalysisConfig():  # the default needs no check, which costs a second
         looks().check(plan)
     return plan
 
