@@ -189,8 +189,8 @@ def _experiment(plan: Plan, name: str, selection: list[str], command: list[str],
     seeds = {config.seed for config in configs}
     primary, margin = read_outcome(plan.analysis.primary, "analysis.primary"), plan.analysis.margin
     runs = {job.id: job.arm for job in plan.jobs}
-    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, runs, True, command, selection, primary, margin,
-                      plan.margins, plan.analysis.choose, plan.looks, [file])  # fmt: skip
+    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, runs, True, command, selection, primary,
+                      margin, plan.margins, plan.analysis.choose, plan.looks, [file])  # fmt: skip
 
 
 def arms_of(configs: Iterable[Config], axes: list[list[str]]) -> dict[str, Arm]:

@@ -123,6 +123,8 @@ def explain(error: BaseException) -> str:
                 return f"model={choice}: must name the class, too: model={choice}:MyFeedback"
             if _is_experiment(choice):
                 return f"{group}={choice}: is an experiment: experiment={choice}"
+            if group == "hydra/launcher" and choice == "joblib":
+                return f"{group}={choice}: takes the package hydra-joblib-launcher: pip install 'weightnet[joblib]'"
             close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
             return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
