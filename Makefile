@@ -2,12 +2,15 @@
 # make test   all but the slow tests                                      (installs what they need)
 # make bench  ours, the notebook's loop and Lightning side by side; 20 minutes (installs what it needs)
 # make soak   half an hour of random signals to random processes of sweeps (installs what it needs)
+# make docs   the pages of docs/, in site/                                (installs what it needs)
 # make check  lint, types, imports and all tests: what CI runs
+# make check-next    the quick tests with the next Hydra, in .venv-next: what will break
+# make check-lowest  the quick tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 PYTHON ?= python3
 BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses auto --dist worksteal
 
-.PHONY: demo test soak bench check format clean help
+.PHONY: demo test soak bench docs check check-next check-lowest format clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -29,6 +32,22 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term
+
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# hydra/launcher=joblib asks for Hydra below 1.4, hence --no-deps
+check-next:
+	$(PYTHON) -m venv .venv-next
+	.venv-next/bin/python -m pip install --quiet -e '.[dev]'
+	.venv-next/bin/python -m pip install --quiet --pre --no-deps --upgrade 'hydra-core>=1.4.0rc1' 'omegaconf>=2.4'
+	.venv-next/bin/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
+
+check-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	.venv-lowest/bin/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
@@ -55,5 +74,5 @@ format: .venv/installed-dev
 	@touch $@ .venv/installed
 
 clean:
-	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-next .venv-lowest site .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 """The wheel, installed into an environment of its own, in an empty folder: what somebody has who has no checkout."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -26,8 +27,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the installed commands. What the wheel depends on is that of these tests, but not our checkout."""
     folder = tmp_path_factory.mktemp("installed")
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, "."]
-    copy = folder / "source"
-    subprocess.run(["git", "clone", "-q", ROOT, copy], check=True)  # building leaves files beside the sources
+    copy = folder / "source"  # building leaves files beside the sources
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "outputs", "data", "docs", "tests", "*.egg-info"))
     subprocess.run(build, cwd=copy, check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     (packages,) = (folder / "venv/lib").glob("python*/site-packages")

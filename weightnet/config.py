@@ -19,6 +19,7 @@ class DatasetConfig:
     shape: list[int]
     """Of an image: channels, height, width."""
     classes: int
+    """Of labels, which are 0, 1, ..."""
     examples: list[int]
     """In the training and the test split."""
     mean: list[float]
@@ -44,6 +45,7 @@ class ModelConfig:
     """What is fed back."""
 
     name: str
+    """In run ids and figures."""
     feedback: str
     """A key of `weightnet.registry.FEEDBACKS`, or of `BIAS_RATES`: fc1's bias learns at another rate; or `none`;
     or one's own: `my_file.py:MyFeedback` or `my.module:MyFeedback`."""
@@ -81,10 +83,15 @@ class TrainConfig:
     """Plain SGD on the negative log-likelihood."""
 
     epochs: int
+    """By default the data set's."""
     batch_size: int
+    """Examples a step."""
     test_batch_size: int
+    """Examples at a time in evaluation."""
     lr: float
+    """Learning rate."""
     momentum: float
+    """0: none."""
     subset: int | None
     """Train on this many examples, drawn once by a stream of their own. None: on all, but those for validation."""
     precision: str
@@ -124,6 +131,7 @@ class Config:
     train: TrainConfig
     eval: EvalConfig
     seed: int
+    """0, 1, ...: of every use of chance."""
     device: str
     """`auto`, `cpu` or `cuda`."""
     threads: int

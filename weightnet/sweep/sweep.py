@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, flag_override
+from omegaconf import DictConfig, read_write
 from rich import filesize
 from rich.console import Console
 from rich.table import Table
@@ -206,7 +206,7 @@ def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
             for job in plan.jobs]  # fmt: skip
     try:
         folder = _new_folder(Path(master.hydra.sweep.dir))
-        with flag_override(master, "readonly", False):
+        with read_write(master.hydra.sweep):
             master.hydra.sweep.dir = str(folder)  # for the callbacks: where the sweep's picture goes
         command = {
             "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes,
