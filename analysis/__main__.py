@@ -172,7 +172,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
     )),
     "table": (_table, OF_RUNS, dict(
         help="print what each arm reached, or its paired differences: interval, n",
-        description="Print the mean of the outcome, with a 95%% t-interval over seeds and n; or, "
+        description="Print the mean of the outcome, with a 95% t-interval over seeds and n; or, "
         "with --reference, the paired differences of the arms from that model, with a verdict each. Where there is no "
         "sweep: all finished runs.",
         epilog="examples: python -m analysis table fig3 --markdown; python -m analysis table fig3 --reference baseline",

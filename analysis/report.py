@@ -1,28 +1,54 @@
-"""One self-contained HTML page of an experiment: verdicts first, then pictures, tables, commands and every run."""
+"""One self-contained HTML page: the question, the answer and a picture; then verdicts, pictures, tables, every run."""
 
 import base64
+import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import StrictUndefined, Template
 from markupsafe import Markup
 
+from analysis.arms import MODEL_LABELS
 from analysis.experiments import file_name
 from analysis.figures import figures_of, image
 from analysis.load import count_runs
 from analysis.metrics import DEFAULT, Outcome
+from analysis.panels import name
 from analysis.study import Study
 from analysis.tables import final_table, printable
 from weightnet.runs.folder import write_whole
+from weightnet.sweep.compose import CONF, extra_folders
 
 RUN_COLUMNS = {
-    "run": "run", "status": "state", "model.name": "model", "seed": "seed", "epoch": "epochs",
-    "accuracy": "test accuracy", "test_loss": "test loss", "parameters": "parameters", "seconds": "seconds",
+    "run": "run", "status": "state", "label": "arm", "seed": "seed", "epoch": "epochs", "accuracy": "test accuracy",
+    "test_loss": "test loss", "parameters": "parameters", "seconds": "seconds",
 }  # fmt: skip
+
+_INTERVAL = "Bands and bars are 95% t-intervals over seeds, where there are three or more."
+_PAIRED = "Seeds are paired: they share initial parameters and batches."
+CAPTIONS = {
+    "": "{label}: the mean over seeds, a line an arm. " + _INTERVAL,
+    "-final": "{label}: a point a seed, the mean, and its 95% t-interval.",
+    "-feedback": "Above |me|, the length (Euclidean norm) of the vector that is fed back; below |me - me before|, that "
+    "of its change in the epoch. Each is the mean over seeds, against the epoch. " + _INTERVAL,
+    "-differences-by-epoch": "Difference in {metric} from '{reference}' against the epoch, a panel an arm. "
+    f"{_PAIRED} {_INTERVAL}",
+    "-differences": "Difference in {label} from '{reference}': a row an arm, its 95% t-interval over seeds, and the "
+    "margin, where there is one, in grey. " + _PAIRED,
+}
+"""What a figure shows, by the beginning of its suffix (`analysis.figures.figures_of`)."""
+_AXES = {
+    0: "{metric}, against the epoch",
+    1: "{label}, against {x}",
+    2: "{label}, over {x} and {y}; the colour is its distance from the reference in standard deviations "
+    "over seeds, so that noise is pale",
+}
 
 
 def write_report(studies: Sequence[Study], path: Path | None = None) -> Path:
@@ -36,14 +62,15 @@ def write_report(studies: Sequence[Study], path: Path | None = None) -> Path:
     path = path or first.outputs / f"report-{file_name(words)}.html"
     text = files("analysis").joinpath("report.html").read_text(encoding="utf-8")
     template = Template(text, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = template.render(sections=map(_section, studies), names=", ".join(names))
+    sections = [_section(study, path.parent) for study in studies]
+    page = template.render(sections=sections, names=", ".join(names))
     write_whole(path, page.encode())
     return path
 
 
-def _section(study: Study) -> dict[str, Any]:
+def _section(study: Study, folder: Path) -> dict[str, Any]:
+    """Return what the page tells of a study; its links are relative to a folder."""
     runs, experiment, outcome = study.runs, study.experiment, study.outcome
-    pictures = [image(figure, "svg", list(runs["run"])) for figure, _ in figures_of(study).values()]
     done = runs[runs["status"] == "done"]
     packages = [column.removeprefix("version.") for column in runs.columns if column.startswith("version.")]
     versions = [f"{package} {_values(runs, f'version.{package}')}" for package in packages]
@@ -53,14 +80,16 @@ def _section(study: Study) -> dict[str, Any]:
     compared = study.differences if study.differences is not None else pd.DataFrame()
     return {
         "name": experiment.name,
+        "question": _question(experiment.name),
         "outcome": outcome,
         "primary": experiment.primary,
+        "answer": _answer(compared, outcome),
         "verdicts": [sentence(row, outcome) for _, row in compared.iterrows()],
         "margin": len(compared) and compared["margin"].any(),
         "looks": [len(seeds) for seeds in experiment.looks],
-        "pictures": [base64.b64encode(picture).decode() for picture in pictures],
-        "final": _table(printable(final_table(runs, outcome), outcome)),
-        "differences": _table(printable(compared, outcome)) if len(compared) else None,
+        "pictures": _pictures(study),
+        "final": printable(final_table(runs, outcome, experiment.labels()), outcome),
+        "differences": printable(compared, outcome) if len(compared) else None,
         "commands": [
             shlex.join([*experiment.command, *_seeds(study)]),
             shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *comparison]),
@@ -72,8 +101,45 @@ def _section(study: Study) -> dict[str, Any]:
             f"{done['seconds'].sum() / 3600:.2f} hours of training, "
             f"{runs['started'].min()} to {runs['finished'].dropna().max()}",
         ],
-        "runs": _runs_table(runs, outcome),
+        "runs": _runs_table(study, Path(os.path.relpath(study.outputs, folder))),
     }
+
+
+def _question(name: str) -> str:
+    """Return what an experiment's YAML begins with: what is asked, and what was predicted; "" where there is none."""
+    for folder in (CONF, Path("conf"), *extra_folders):
+        if (path := folder / "experiment" / f"{name}.yaml").is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            first = takewhile(lambda line: line.startswith("#"), lines)
+            return " ".join(line.lstrip("# ") for line in first if not line.startswith("# @"))
+    return ""
+
+
+def _answer(compared: pd.DataFrame, outcome: Outcome) -> list[str]:
+    """Return a line a data set and verdict: which arms it is of, with their differences."""
+    lines = []
+    for (dataset, verdict), rows in compared.groupby(["dataset", "verdict"], sort=False) if len(compared) else ():
+        arms = (f"{row['label']} {outcome.metric.difference(row['difference'])}" for _, row in rows.iterrows())
+        references = " and ".join(f"'{name}'" for name in rows["reference"].unique())
+        pairs = ", ".join(map(str, sorted(rows["n"].unique())))
+        lines.append(f"{name(str(dataset))}, against {references}: {verdict}: {', '.join(arms)} ({outcome.label}"
+                     f"{',' * bool(outcome.metric.unit)}{outcome.metric.unit}; n = {pairs})")  # fmt: skip
+    return lines
+
+
+def _pictures(study: Study) -> list[dict[str, str]]:
+    """Return the figures with their captions, that of the differences first: it is the answer."""
+    x, y, *_ = [*study.axes, "", ""]
+    reference = MODEL_LABELS.get(study.reference, study.reference)
+    words = {"label": study.outcome.label, "metric": study.outcome.metric.label, "reference": reference, "x": x, "y": y}
+    captions = {**CAPTIONS, "": CAPTIONS[""].replace("{label}", _AXES[len(study.axes)])}
+    drawn = []
+    for suffix, (figure, _) in figures_of(study).items():
+        kind = max((start for start in captions if suffix.startswith(start)), key=len)
+        picture = base64.b64encode(image(figure, "svg", list(study.runs["run"]))).decode()
+        caption = captions[kind].format(**words)
+        drawn.append((kind != "-differences", {"image": picture, "caption": caption[0].upper() + caption[1:]}))
+    return [each for _, each in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def sentence(row: pd.Series, outcome: Outcome = DEFAULT) -> str:
@@ -94,17 +160,25 @@ def sentence(row: pd.Series, outcome: Outcome = DEFAULT) -> str:
     return f"{row['dataset']}, {row['label']}: {words}; {numbers}{warning}"
 
 
-def _runs_table(runs: pd.DataFrame, outcome: Outcome) -> Markup:
-    """Return a row a run: the outcome, and what the last epoch gave."""
-    headings = RUN_COLUMNS | {outcome.metric.column: outcome.heading}
-    forms: dict[str, Callable[[float], str]] = {
-        "accuracy": "{:.2f}".format,
-        "test_loss": "{:.4f}".format,
-        "seconds": "{:.0f}".format,
-    }
-    forms[outcome.metric.column] = outcome.metric.text
-    formatters = {headings[key]: form for key, form in forms.items()}
-    return _table(runs[list(headings)].rename(columns=headings), classes="sortable", formatters=formatters)
+def _runs_table(study: Study, outputs: Path) -> pd.DataFrame:
+    """Return a row a run: the outcome, what the last epoch gave, and links to its config and its log."""
+    headings = RUN_COLUMNS | {study.outcome.metric.column: study.outcome.heading}
+    runs = study.runs.assign(label=study.runs["arm"].map(study.experiment.labels()))[list(headings)]
+    forms = {"accuracy": "{:.2f}", "test_loss": "{:.4f}", "seconds": "{:.0f}", "parameters": "{:,}"}
+    text = runs.astype(object)
+    for key, form in forms.items():
+        text[key] = runs[key].map(form.format, na_action="ignore")
+    text[study.outcome.metric.column] = runs[study.outcome.metric.column].map(
+        study.outcome.metric.text, na_action="ignore"
+    )
+    text = text.where(runs.notna(), "").astype(str).rename(columns=headings)
+    link = Markup('<a href="{}">{}</a>').format
+    text["files"] = [
+        Markup(" ").join(link(quote((outputs / "runs" / run / file).as_posix()), kind)
+                         for kind, file in (("config", "config.yaml"), ("log", "run.log")))
+        for run in runs["run"]
+    ]  # fmt: skip
+    return text
 
 
 def _seeds(study: Study) -> list[str]:
@@ -118,7 +192,3 @@ def _seeds(study: Study) -> list[str]:
 
 def _values(runs: pd.DataFrame, column: str) -> str:
     return ", ".join(map(str, runs[column].dropna().unique()))
-
-
-def _table(table: pd.DataFrame, **options: Any) -> Markup:
-    return Markup(table.to_html(index=False, border=0, **options))

@@ -49,16 +49,19 @@ _FORMATS = {
 }  # fmt: skip
 
 
-def final_table(runs: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:
+def final_table(runs: pd.DataFrame, outcome: Outcome = DEFAULT, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return one row an arm, with the mean of the outcome, its 95% t-interval and n.
 
     Of the runs (as `analysis.study.Study.runs`), those that are not done are left out. Runs on another device or number
-    of threads are an arm of their own.
+    of threads are an arm of their own. With `names`, of the arms, these stand in place of the model and its parameters.
     """
     done, arm = runs[runs["status"] == "done"], ["arm", "device", "threads"]
     if done.empty:
         return pd.DataFrame(columns=[*SHOWN, *NUMBERS])
     keys = [*SHOWN, *(key for key in (*OPTIONAL, *_parameters(done), *_DOSE) if _varies(done, key))]
+    if names:
+        done = done.assign(label=done["arm"].map(names))
+        keys = ["dataset.name", "label", *(key for key in keys[1:] if not key.startswith("model."))]
     table = outcome.metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)[[*keys, *NUMBERS]]
     return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
 

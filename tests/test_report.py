@@ -59,12 +59,18 @@ def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
     assert path == outputs / "report-fig1.html"
     text = path.read_text()
     page = Page(text)
-    assert not re.search(r"(src|href)=\"(?!data:)", text) and "<link" not in text
+    assert set(re.findall(r"(?:src|href)=\"(?!data:)([^\"]*)", text)) == {
+        f"runs/{run.name}/{file}" for run in (outputs / "runs").iterdir() for file in ("config.yaml", "run.log")
+    }
+    assert "<link" not in text
     assert len(page.images) == 4 and all(b"<svg" in image for image in page.images)
     words = "".join(page.words)
     for run in (outputs / "runs").iterdir():
         assert run.name in words
     assert "mnist, pool: better than 'without feedback'; +0.583 points" in words
+    assert "Figure 1 of the notebook" in words  # what its YAML begins with
+    assert "MNIST, against 'without feedback': better: pool +0.583 (test accuracy" in words
+    assert all(caption[0].isupper() for caption in re.findall("<figcaption>(.*?)</", text))
     assert words.index("better than 'without feedback'") < words.index("Test accuracy %, last epoch")
     assert "python run.py experiment=fig1 'seed=range(1,7)'" in words and "torch 2.9" in words and "code c0de" in words
 
