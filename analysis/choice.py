@@ -23,6 +23,20 @@ def check_choice(experiment: Experiment) -> None:
         raise UserError(f"analysis.choose={key}: the runs must have a validation split, as by train.validation=1000")
 
 
+def validated(runs: pd.DataFrame, epochs: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+    """Return each arm's validation accuracy in %: `mean` and `count` of its finished runs, over an outcome's epochs.
+
+    UserError: no run has it, or enough epochs.
+    """
+    there = validation(outcome).put(runs, epochs, [VALIDATION.column])
+    return there[there["status"] == "done"].groupby("arm", sort=False)[VALIDATION.column].agg(["mean", "count"])
+
+
+def validation(outcome: Outcome) -> Outcome:
+    """Return the validation accuracy over the epochs of an outcome."""
+    return replace(outcome, metric=VALIDATION, exploratory=False)
+
+
 def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
     """Return the runs of each arm that is the best of all that differ from it in the key `experiment.choose` alone.
 
@@ -33,8 +47,7 @@ def choose(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: Experiment, out
     """
     check_choice(experiment)
     key = str(experiment.choose)
-    there = replace(outcome, metric=VALIDATION).put(runs, epochs, [VALIDATION.column])
-    reached = there[there["status"] == "done"].groupby("arm", sort=False)[VALIDATION.column].mean().dropna()
+    reached = validated(runs, epochs, outcome)["mean"].dropna()
     groups: dict[frozenset[tuple[str, object]], list[str]] = defaultdict(list)
     for arm in reached.index:
         groups[frozenset((name, value) for name, value in experiment.arms[arm].form.items() if name != key)].append(arm)

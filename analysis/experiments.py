@@ -20,10 +20,22 @@ from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.identity import arm
 from weightnet.sweep.compose import composer, config_loader, schema
+from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain, program
 from weightnet.sweep.plan import Plan, make_plan
 
 _SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What was searched, and found."""
+
+    intervals: dict[str, Interval]
+    """Of the keys that were searched."""
+    seeds: set[int]
+    chosen: frozenset[str] = frozenset()
+    """The arms that were the best, each of those that differ from it in these keys alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,10 @@ class Experiment:
     """The seeds of each look, as `weightnet.sweep.plan.Plan` has it."""
     files: list[Path]
     """Where its figures go, below the root of all output: each a path to which what a figure shows is added."""
+    trials: Trials | None = None
+    """Its runs are the trials of a search, of which validation alone is looked at."""
+    search: "Experiment | None" = None
+    """The search by which the values of its arms were chosen, on seeds of its own."""
 
     @property
     def swept(self) -> list[str]:
@@ -173,10 +189,11 @@ def _run(config_dir: str | None) -> list[str]:
 
 def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
     with composer(words, config_dir=config_dir) as jobs:
-        sweeper = jobs.master.hydra.sweeper
-        asked = {"zipped": sweeper.get("zip") or [], "exclude": sweeper.get("exclude") or []}
-        return make_plan(jobs, **asked, impossible=sweeper.get("impossible") or "refuse",
-                         looks=sweeper.get("looks") or [])  # fmt: skip
+        asked = jobs.master.hydra.sweeper
+        if jobs.intervals():
+            raise UserError("a search is looked at as it was run, the last sweep: python -m analysis figures")
+        return make_plan(jobs, zipped=asked.get("zip") or [], exclude=asked.get("exclude") or [],
+                         impossible=asked.get("impossible") or "refuse", looks=asked.get("looks") or [])  # fmt: skip
 
 
 def of_plan(plan: Plan) -> Experiment:

@@ -25,6 +25,7 @@ from analysis.panels import (
     side_by_side,
     title,
 )
+from analysis.search_figures import search_figures
 from analysis.stats import FEWEST, summarise
 from analysis.study import Study, has_seeds
 from analysis.tables import final_table, to_text
@@ -43,12 +44,18 @@ def draw(study: Study, *, data: bool = False) -> None:
     The first figure follows from what was swept (`analysis.pictures`). With two seeds or more, `-final` shows every
     seed's outcome, and `-differences` the paired differences from the baseline where there is one
     (`-differences-from-<reference>`: from another model); with three, `-differences-by-epoch` those of every epoch.
-    `-feedback` is the length of the feedback vector against the epoch. An SVG lies beside each PNG; both hold the ids
+    `-feedback` is the length of the feedback vector against the epoch, `-search-<key>` (`analysis.search_figures`) how
+    the arms' values were found. An SVG lies beside each PNG; both hold the ids
     of their runs. With `data`, what is drawn is written as CSV.
     """
     print(f"\n{to_text(final_table(study.runs, study.outcome), study.outcome)}\n")
     if study.differences is not None:
         print(f"{to_text(study.differences, study.outcome)}\n")
+    for one in filter(None, [study, study.search]):
+        _write(one, data)
+
+
+def _write(study: Study, data: bool) -> None:
     for suffix, (figure, frame) in figures_of(study).items():
         written = {kind: image(figure, kind, list(study.runs["run"])) for kind in ("svg", "png")}
         if data:
@@ -67,6 +74,8 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     done = runs[runs["status"] == "done"]
     if epochs.empty:
         raise RunFailed(f"{study.experiment.name}: no epoch has ended with a number for {metric.label}")
+    if study.experiment.trials:
+        return _with_caveats(study, search_figures(study, done))
     shape = [_curves, _against, heat_maps][len(study.axes)]
     drawn = {"": shape(study, done if study.axes else epochs)}
     if len(done) and has_seeds(done):
@@ -78,6 +87,10 @@ def figures_of(study: Study) -> dict[str, Drawn]:
         drawn[f"-differences{suffix}"] = _differences(study, study.differences)
         if not study.axes and study.differences["n"].max() >= FEWEST:
             drawn[f"-differences-by-epoch{suffix}"] = _differences_by_epoch(study, study.differences, epochs)
+    return _with_caveats(study, drawn)
+
+
+def _with_caveats(study: Study, drawn: dict[str, Drawn]) -> dict[str, Drawn]:
     if caveats := _caveats(study):
         for figure, _ in drawn.values():
             figure.suptitle(f"{figure.get_suptitle()}\n({caveats})", fontsize="medium")

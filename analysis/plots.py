@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from weightnet.sweep.interval import Interval
+
 Colour = tuple[float, float, float]
 
 KEYS = ("baseline", "pool", "rmp", "projection", "constant", "foreign", "ones", "noise", "fixed_noise", "shuffled")
@@ -105,6 +107,41 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value == round(value) else f"{value:.4g}")
     ax.margins(x=0.08)
+    ax.grid(True, alpha=0.4)
+    ax.legend(title=None, loc="best")
+    return ax
+
+
+def trials(
+    table: pd.DataFrame, *, x: str, interval: Interval, joined: bool, hue: str, colours: Mapping[str, Colour],
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Draw the trials of a search, a colour a label (column `hue`), and the ends of the interval.
+
+    `table` has one row a trial, with columns `x`, `mean`, `min` and `max` of its seeds, `hue`, and `chosen`: has a
+    ring. Those of a label are `joined` by a thin line. A label without x (NaN) is a level line.
+    """
+    ax = ax or Figure().subplots()
+    for place, (label, colour) in enumerate(colours.items()):
+        rows, marker = table[table[hue] == label].sort_values(x), _MARKERS[place % len(_MARKERS)]
+        if rows[x].isna().all():
+            for mean in rows["mean"]:
+                ax.axhline(mean, color=colour, label=label)
+            continue
+        ax.vlines(rows[x], rows["min"], rows["max"], color=colour, linewidth=1, alpha=0.5)
+        ax.plot(rows[x], rows["mean"], marker, color=colour, label=label, linestyle="-" if joined else "",
+                linewidth=0.6, markersize=5, markeredgewidth=0)  # fmt: skip
+        best = rows[rows["chosen"]]
+        ax.plot(best[x], best["mean"], "o", color=colour, markersize=13, markerfacecolor="none", markeredgewidth=1.5,
+                clip_on=False)  # fmt: skip
+    if interval.log:
+        ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.set_xlim(interval.low, interval.high)
+    ax.margins(x=0.03)
+    ax.autoscale(axis="x")
+    for end in (interval.low, interval.high):
+        ax.axvline(end, color="0.6", linewidth=0.8, linestyle=":")
     ax.grid(True, alpha=0.4)
     ax.legend(title=None, loc="best")
     return ax

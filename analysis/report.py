@@ -37,6 +37,8 @@ CAPTIONS = {
     "-final": "{label}: a point a seed, the mean, and its 95% t-interval.",
     "-feedback": "Above |me|, the length (Euclidean norm) of the vector that is fed back; below |me - me before|, that "
     "of its change in the epoch. Each is the mean over seeds, against the epoch. " + _INTERVAL,
+    "-search": "{label}, of every trial of the search: the mean of its seeds, and their range. A ring marks the best of an "
+    "arm, which is compared on other seeds than those that it was chosen by.",
     "-differences-by-epoch": "Difference in {metric} from '{reference}' against the epoch, a panel an arm. "
     f"{_PAIRED} {_INTERVAL}",
     "-differences": "Difference in {label} from '{reference}': a row an arm, its 95% t-interval over seeds, and the "
@@ -139,7 +141,8 @@ def _pictures(study: Study) -> list[dict[str, str]]:
         picture = base64.b64encode(image(figure, "svg", list(study.runs["run"]))).decode()
         caption = captions[kind].format(**words)
         drawn.append((kind != "-differences", {"image": picture, "caption": caption[0].upper() + caption[1:]}))
-    return [each for _, each in sorted(drawn, key=lambda pair: pair[0])]
+    ordered = [each for _, each in sorted(drawn, key=lambda pair: pair[0])]
+    return ordered + (_pictures(study.search) if study.search else [])
 
 
 def sentence(row: pd.Series, outcome: Outcome = DEFAULT) -> str:

@@ -1,19 +1,22 @@
-"""What a sweep in stages asks: can its looks decide anything; and between two stages, which arms are decided."""
+"""What a sweep in stages asks: can it be looked at as planned; between two stages, what is decided, or was reached."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.arms import partners
-from analysis.choice import check_choice
+from analysis.choice import check_choice, validated
 from analysis.experiments import Experiment, of_plan
-from analysis.load import load_runs, refuse_mixture
+from analysis.load import Runs, load_runs, refuse_mixture
 from analysis.looks import level_of_looks
 from analysis.metrics import VALIDATION, known_metrics
 from analysis.stats import decidable
 from analysis.study import decided_arms, select
 from weightnet.errors import UserError
-from weightnet.sweep.plan import Plan
+from weightnet.sweep.plan import Job, Plan
 
 
 def check(plan: Plan) -> None:
@@ -25,15 +28,17 @@ def check(plan: Plan) -> None:
     experiment = of_plan(plan)
     check_choice(experiment)
     _check_primary(experiment, plan)
+    if plan.search and not all(job.config.train.validation for job in plan.jobs):
+        raise UserError("hydra.sweeper.search: the runs must have a validation split, as by train.validation=1000")
+    epochs = min(job.config.train.epochs for job in plan.jobs)
+    if (plan.looks or plan.search) and experiment.primary.epochs > epochs:
+        raise UserError(f"analysis.primary={experiment.primary}: takes {experiment.primary.epochs} epochs, and these "
+                        f"runs have {epochs}")  # fmt: skip
     if not plan.looks:
         return
     if experiment.choose:
         raise UserError("hydra.sweeper.looks and analysis.choose exclude one another: which value is best may change "
                         "from look to look")  # fmt: skip
-    epochs = min(job.config.train.epochs for job in plan.jobs)
-    if experiment.primary.epochs > epochs:
-        raise UserError(f"analysis.primary={experiment.primary}: takes {experiment.primary.epochs} epochs, and these "
-                        f"runs have {epochs}")  # fmt: skip
     sizes, names = [len(seeds) for seeds in plan.looks], experiment.labels()
     pairs = partners(experiment.arms, experiment.swept, "baseline")
     if wrong := [key for key, others in pairs.items() if len(others) != 1] or list(names)[: not pairs]:
@@ -63,7 +68,25 @@ def decided(plan: Plan, seeds: Sequence[int], outputs: Path) -> dict[str, str]:
     UserError: the runs cannot be compared.
     """
     experiment = of_plan(plan)
-    loaded = load_runs(outputs, [job.id for job in plan.jobs if job.config.seed in seeds])
+    loaded, runs = _load(experiment, [job for job in plan.jobs if job.config.seed in seeds], outputs)
+    return decided_arms(experiment, runs, loaded)
+
+
+def reached(plan: Plan, jobs: Sequence[Job], outputs: Path) -> dict[str, float]:
+    """Return arm -> its validation accuracy in %, the mean of its jobs, of the arms all of whose jobs here are done.
+
+    It is that of the epochs of the primary outcome. What the test split gave is not asked.
+
+    UserError: the runs cannot be compared.
+    """
+    experiment, asked = of_plan(replace(plan, jobs=list(jobs))), Counter(job.arm for job in jobs)
+    loaded, runs = _load(experiment, jobs, outputs)
+    found = validated(runs, loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment.primary)
+    return {str(arm): float(row["mean"]) for arm, row in found.iterrows() if row["count"] == asked[str(arm)]}
+
+
+def _load(experiment: Experiment, jobs: Sequence[Job], outputs: Path) -> tuple[Runs, pd.DataFrame]:
+    loaded = load_runs(outputs, [job.id for job in jobs])
     runs = select(experiment, loaded.runs)
     refuse_mixture(runs)
-    return decided_arms(experiment, runs, loaded)
+    return loaded, runs

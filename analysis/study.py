@@ -41,6 +41,8 @@ class Study:
     """That was asked for. None: the experiment's, or the data set's."""
     files: list[Path]
     """Where figures go: each a path to which what a figure shows is added."""
+    search: "Study | None"
+    """That of the search by which its arms were chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     shown = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
     tag = [outcome.short] * outcome.exploratory + [key for key in (options.x, options.y) if key]
     compared = choose(runs, epochs, experiment, outcome) if experiment.choose else runs
-    differences = compare_arms(compared, experiment, outcome, options)
+    differences = compare_arms(compared, experiment, outcome, options) if experiment.trials is None else None
     if experiment.looks:
         decided, there = decided_arms(experiment, selected, loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
@@ -102,6 +104,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         options.reference or "baseline",
         options.margin,
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
+        gather(experiment.search, loaded, Options(mixed=options.mixed)) if experiment.search else None,
     )
 
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, TypeGuard
 
 import pandas as pd
 
-from analysis.experiments import Experiment, arms_of, drawn_names, load_drawn, published
+from analysis.choice import validation
+from analysis.experiments import Experiment, Trials, arms_of, drawn_names, load_drawn, published
 from analysis.load import Runs
 from analysis.metrics import read_outcome
 from analysis.study import Options, Study, gather_drawn
@@ -21,6 +23,7 @@ from weightnet.config import AnalysisConfig
 from weightnet.errors import UserError
 from weightnet.plain import fits, read_json, read_text
 from weightnet.runs.folder import write_whole
+from weightnet.sweep.interval import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Sweep:
     """Of its data sets."""
     looks: list[list[int]]
     """The seeds of each look."""
+    trials: Trials | None
+    """Of a search. Runs of other seeds than theirs are of what it chose."""
 
 
 def sweeps(outputs: Path) -> Iterator[Sweep]:
@@ -90,7 +95,27 @@ def read_sweep(folder: Path) -> Sweep:
         AnalysisConfig(primary=primary, margin=margin, choose=choose),
         margins,
         looks,
+        _trials(asked["search"]) if "search" in asked else None,
     )
+
+
+def _trials(search: Any) -> Trials:
+    """Return what sweep.json says of a search; ValueError: it is not as a sweep writes it."""
+    if fits(search, dict[str, Any]) and fits(search.get("seeds"), list[int]):
+        plain = search.get("intervals")
+        with suppress(TypeError):
+            found = {key: Interval(**values) for key, values in plain.items()} if fits(plain, _INTERVALS) else {}
+            if found and all(_possible(interval) for interval in found.values()):
+                return Trials(found, set(search["seeds"]))
+    raise ValueError("sweep.json does not say search as a sweep does")
+
+
+_INTERVALS = dict[str, dict[str, float | bool]]
+
+
+def _possible(interval: Interval) -> bool:
+    numbers = fits(interval.low, float) and fits(interval.high, float) and interval.low < interval.high
+    return numbers and (interval.low > 0 or not interval.log)
 
 
 def _words(value: Any) -> TypeGuard[list[str]]:
@@ -114,21 +139,45 @@ def experiments_of(
         print(error, file=sys.stderr)
         names = chosen
     overrides = [part for part in sweep.overrides if not part.startswith("experiment=")]
-    if names == chosen:
+    if names == chosen or sweep.trials:
         return [_itself(sweep, loaded, name=chosen[0], files=[published(chosen[0], overrides)])]
     drawn = load_drawn(chosen[0], overrides, names=names, config_dir=config_dir)
     return [replace(one, files=[*one.files, sweep.folder.absolute() / one.name]) for one in drawn]
 
 
 def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = ()) -> Experiment:
-    configs = [loaded.configs[run] for run in sweep.runs if run in loaded.configs]
+    """Return a sweep's runs; of a search those of what it chose, once there are any, else its trials."""
+    name, files = name or f"sweep {sweep.folder.name}", [*files, sweep.folder.absolute() / "figure"]
+    if sweep.trials is None:
+        return _of_runs(sweep, loaded, sweep.runs, name, files, sweep.axes)
+    tried = {run: arm for run, arm in sweep.runs.items() if _seed(run) in sweep.trials.seeds}
+    confirming = {run: arm for run, arm in sweep.runs.items() if run not in tried}
+    trials = _of_runs(sweep, loaded, tried, f"{name}, search", files, sweep.axes)
+    found = replace(sweep.trials, chosen=frozenset(confirming.values()))
+    trials = replace(trials, primary=validation(trials.primary), trials=found)
+    if not loaded.runs.loc[loaded.runs["run"].isin(confirming), "status"].isin(["done", "running"]).any():
+        return trials
+    axes = [keys for keys in sweep.axes if not set(keys) & set(found.intervals)]
+    return replace(_of_runs(sweep, loaded, confirming, name, files, axes), search=trials)
+
+
+def _seed(run: str) -> int | None:
+    """Return the seed in a run's id."""
+    named = re.search(r"-s(\d+)-[0-9a-f]{8}$", run)
+    return int(named[1]) if named else None
+
+
+def _of_runs(
+    sweep: Sweep, loaded: Runs, runs: dict[str, str], name: str, files: list[Path], axes: list[list[str]]
+) -> Experiment:
+    configs = [loaded.configs[run] for run in runs if run in loaded.configs]
     words = shlex.split(sweep.command)
     return Experiment(
-        name=name or f"sweep {sweep.folder.name}",
-        arms=arms_of(configs, sweep.axes),
-        axes=sweep.axes,
+        name=name,
+        arms=arms_of(configs, axes),
+        axes=axes,
         seeds={config.seed for config in configs},
-        runs=sweep.runs,
+        runs=runs,
         any_seed=False,
         command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
         selection=[word for word in words if "=" in word and not word.startswith("-")],
@@ -137,7 +186,7 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
         margins=sweep.margins,
         choose=sweep.analysis.choose,
         looks=sweep.looks,
-        files=[*files, sweep.folder.absolute() / "figure"],
+        files=files,
     )
 
 

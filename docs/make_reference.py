@@ -16,6 +16,7 @@ PLACES = {
         "TrainConfig": "train.", "EvalConfig": "eval.", "AnalysisConfig": "analysis.",
     },
     "hydra_plugins/weightnet/study_sweeper.py": {"StudySweeperConfig": "hydra.sweeper."},
+    "weightnet/sweep/search.py": {"SearchConfig": "hydra.sweeper.search."},
     "hydra_plugins/weightnet/local_launcher.py": {"LocalLauncherConfig": "hydra.launcher."},
     "weightnet/sweep/slurm.py": {"Options": "hydra.launcher."},
     "hydra_plugins/weightnet/slurm_launcher.py": {"SlurmLauncherConfig": "hydra.launcher."},

@@ -111,14 +111,19 @@ def test_axes_are_the_sweepers(sweep: Composer) -> None:
     }
 
 
-def test_an_interval_is_no_sweep(sweep: Composer) -> None:
-    with pytest.raises(UserError, match="not an interval"):
-        Composer(sweep.loader, ["train.lr=interval(0,1)"]).axes()
+def test_an_interval_is_its_ends(sweep: Composer) -> None:
+    asked = Composer(sweep.loader, ["train.lr=interval(0.5,1)", "train.batch_size=interval(16,64)", "seed=1,2"])
+    assert asked.axes() == {
+        "train.lr": ["train.lr=0.5", "train.lr=1.0"],
+        "train.batch_size": ["train.batch_size=16", "train.batch_size=64"],
+        "seed": ["seed=1", "seed=2"],
+    }
+    assert list(asked.intervals()) == ["train.lr", "train.batch_size"]
 
 
-@pytest.mark.parametrize("values", ["range(1,4),7", "0,glob(1*)", "choice(1,2),3"])
+@pytest.mark.parametrize("values", ["range(1,4),7", "0,glob(1*)", "choice(1,2),3", "1,interval(2,3)"])
 def test_what_stands_for_several_values_stands_alone(sweep: Composer, values: str) -> None:
-    with pytest.raises(UserError, match=rf"^seed={re.escape(values)}: a range or glob stands alone"):
+    with pytest.raises(UserError, match=rf"^seed={re.escape(values)}: a range, glob or interval stands alone"):
         Composer(sweep.loader, [f"seed={values}"]).axes()
 
 

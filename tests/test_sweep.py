@@ -1,5 +1,6 @@
 """Sweeps as a user meets them: real processes, in a copy of the project with models that misbehave."""
 
+import json
 import os
 import re
 import shlex
@@ -250,6 +251,44 @@ def test_arms_that_a_look_decides_do_not_go_on(tmp_path: Path) -> None:
     assert [row["state"] for row in summary].count("not needed") == 8
     again = sweep(ROOT, *arguments)
     assert again.returncode == 0 and "48 runs: 40 done, 8 not needed" in again.stdout  # and nothing has run again
+
+
+def numbers(outputs: Path) -> dict[str, list[dict[str, str]]]:
+    """Return metrics.csv without its column of seconds, by run."""
+    files = (outputs / "runs").glob("*/metrics.csv")
+    return {file.parent.name: [row | {"seconds": ""} for row in rows(file)] for file in files}
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="needs the extra 'search'")
+    arguments = [
+        "model=baseline,pool", "train.epochs=1", "train.subset=128", "train.validation=100", "seed=1",
+        "train.lr=tag(log,interval(1e-3,1))", "hydra.sweeper.search={trials: 6, batch: 2, confirm: 2}",
+        "hydra.launcher.processes=1",
+    ]  # fmt: skip
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    whole = sweep(ROOT, *arguments, f"outputs={undisturbed}")
+    assert whole.returncode == 0, whole.stderr
+    process = start(ROOT, *arguments, f"outputs={killed}")
+    wait_until(lambda: len(records(killed)) > 6)  # in the second round
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = {run: record for run, record in records(killed).items() if record["status"] == "done"}
+    assert len(done) >= 6
+    again = sweep(ROOT, *arguments, f"outputs={killed}")
+    assert again.returncode == 0, again.stderr
+    assert "6 runs: 6 done; 0 to run at first" in again.stdout
+    assert {run: records(killed)[run]["finished"] for run in done} == {run: done[run]["finished"] for run in done}
+    assert numbers(killed) == numbers(undisturbed) and len(numbers(killed)) == 2 * 6 + 2 * 2
+    best = re.compile(r"^model=.*, the best of 6 by validation accuracy.*$", re.MULTILINE)
+    assert best.findall(again.stdout) == best.findall(whole.stdout) and len(best.findall(again.stdout)) == 2
+    *_, folder = sorted((killed / "sweeps").iterdir())
+    assert json.loads((folder / "sweep.json").read_text())["search"]["trials"] == 6
+    assert {row["id"] for row in rows(folder / "plan.csv")} == set(records(killed))
+    assert {"figure-differences.png", "figure-search-train.lr.png", "search.journal"} <= {
+        p.name for p in folder.iterdir()
+    }
 
 
 @pytest.mark.parametrize(

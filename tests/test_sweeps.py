@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from conftest import expand
 from test_load import write_run
 
+from analysis.figures import figures_of
 from analysis.load import load_runs
 from analysis.sweeps import draw_sweep, experiments_of, last_sweep, read_sweep, studies_of
 from weightnet.config import Config
+from weightnet.identity import arm, run_id
 from weightnet.runs.folder import write_csv
 from weightnet.sweep.compose import composer
 from weightnet.sweep.plan import make_plan
@@ -154,3 +157,90 @@ def test_the_command_is_the_recorded_one(tmp_path: Path) -> None:
     assert experiment.command == ["python", "run.py", "-m", *zipped, "dataset=digits"]
     assert experiment.selection == [*zipped, "dataset=digits"]
     assert experiment.axes == [["dims.dx", "dims.m"]]
+
+
+SEARCH = {"intervals": {"train.lr": {"low": 0.01, "high": 1.0, "log": True, "whole": False}}, "seeds": [1, 2]}
+SEARCHED = ["dataset=digits", "train.validation=9", "train.epochs=2"]
+
+
+def write_search(outputs: Path, *confirmed: str) -> Path:
+    """Write a search of two arms with three trials each, of which these are confirmed, and all of its runs."""
+    folder, trials = write_sweep(outputs, *SEARCHED, "model=baseline,pool", "train.lr=0.02,0.1,0.5", "seed=1,2")
+    for config in trials:
+        finish_validated(config, 0.9 - abs(config.train.lr - (0.1 if config.model.name == "pool" else 0.5)))
+    chosen = [config for words in confirmed for config in expand([*SEARCHED, *words.split(), f"outputs={outputs}"])]
+    for config in chosen:
+        finish_validated(config, 0.3)
+    asked = json.loads((folder / "sweep.json").read_text()) | {"search": SEARCH}
+    (folder / "sweep.json").write_text(json.dumps(asked))
+    write_csv(folder / "plan.csv", [["id", "arm"], *([run_id(config), arm(config)] for config in [*trials, *chosen])])
+    return folder
+
+
+def finish_validated(config: Config, validation: float) -> None:
+    folder = write_run(config, [0.9 + 0.001 * config.seed] * config.train.epochs)
+    header, *epochs = (folder / "metrics.csv").read_text().splitlines()
+    lines = [f"{header},validation_loss,validation_accuracy", *(f"{epoch},0.7,{validation}" for epoch in epochs)]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+
+CONFIRMED = ("model=baseline train.lr=0.5 seed=range(3,6)", "model=pool train.lr=0.1 seed=range(3,6)")
+
+
+def test_a_search_is_its_confirmed_arms_and_before_them_its_trials(tmp_path: Path) -> None:
+    sweep = read_sweep(write_search(tmp_path, *CONFIRMED))
+    (study,) = studies_of(sweep, load_runs(tmp_path, sweep.runs))
+    assert sorted(study.runs["seed"].unique()) == [3, 4, 5] and len(study.runs) == 6
+    assert study.axes == [] and str(study.outcome) == "accuracy:last"
+    assert study.differences is not None and study.differences["n"].tolist() == [3]
+    assert "lr (0.1 v 0.5)" in study.differences["confounds"][0]
+    assert study.search is not None and study.search.differences is None
+    assert str(study.search.outcome) == "validation_accuracy:last" and len(study.search.runs) == 12
+    draw_sweep(sweep, [study])
+    names = {path.name for path in sweep.folder.glob("*.png")}
+    assert names == {"figure.png", "figure-final.png", "figure-differences.png", "figure-differences-by-epoch.png",
+                     "figure-search-train.lr.png"}  # fmt: skip
+
+
+def test_a_search_without_confirmation_shows_its_trials_alone(tmp_path: Path) -> None:
+    sweep = read_sweep(write_search(tmp_path))
+    (study,) = studies_of(sweep, load_runs(tmp_path, sweep.runs))
+    assert study.experiment.trials is not None and not study.experiment.trials.chosen
+    draw_sweep(sweep, [study])
+    assert {path.name for path in sweep.folder.glob("*.png")} == {"figure-search-train.lr.png"}
+    assert "validation accuracy" in (sweep.folder / "table.md").read_text()
+
+
+def test_the_figure_of_a_search_shows_every_trial_and_marks_the_chosen(tmp_path: Path) -> None:
+    sweep = read_sweep(write_search(tmp_path, *CONFIRMED))
+    (study,) = studies_of(sweep, load_runs(tmp_path, sweep.runs))
+    assert study.search is not None
+    figure, shown = figures_of(study.search)["-search-train.lr"]
+    assert shown["train.lr"].tolist() == [0.02, 0.1, 0.5] * 2 and shown["count"].tolist() == [2] * 6
+    assert shown.loc[shown["chosen"], ["label", "train.lr"]].to_numpy().tolist() == [
+        ["without feedback", 0.5], ["pool", 0.1]
+    ]  # fmt: skip
+    assert shown["mean"].tolist() == pytest.approx([42, 50, 90, 82, 90, 50])
+    (ax,) = figure.axes
+    assert ax.get_xscale() == "log" and ax.get_xlim()[0] < 0.01 and ax.get_xlim()[1] > 1
+    assert "validation accuracy after 2 epochs against train.lr, mean and range" in figure.get_suptitle().replace(
+        "\n", " "
+    )
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        [], {}, {"seeds": [1]}, SEARCH | {"seeds": ["1"]}, SEARCH | {"intervals": {}},
+        SEARCH | {"intervals": {"train.lr": {"low": 0, "high": 1, "log": True, "whole": False}}},
+        SEARCH | {"intervals": {"train.lr": {"low": 1, "high": 1, "log": False, "whole": False}}},
+        SEARCH | {"intervals": {"train.lr": {"low": 0, "high": 1}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_search_that_no_sweep_writes_is_damage(tmp_path: Path, search: object) -> None:
+    folder, _ = write_sweep(tmp_path, "model=pool", "dataset=digits")
+    asked = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(asked | {"search": search}))
+    with pytest.raises(ValueError, match="does not say search as a sweep does"):
+        read_sweep(folder)

@@ -11,9 +11,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.search import SearchConfig
 
 if TYPE_CHECKING:
-    from weightnet.sweep.sweep import Looks
+    from weightnet.sweep.stages import Looks
 
 
 @dataclass
@@ -28,6 +29,7 @@ class StudySweeperConfig:
     zip: list[str] = field(default_factory=list)  # axes that move together, not crossing: ["model,dims.hidden"]
     impossible: str = "refuse"  # combinations whose dimensions do not fit; skip: leave them out
     looks: list[int] = field(default_factory=list)  # [8, 16]: after 8 seeds, arms go on to 16 that are not decided yet
+    search: SearchConfig = field(default_factory=SearchConfig)  # of keys that are given as intervals
     params: dict[str, str] = field(default_factory=dict)  # axes, as on the command line: {model: "baseline,pool"}
 
 

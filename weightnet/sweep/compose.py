@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -15,7 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Sweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -23,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
 from weightnet.experiment import AnalysisConfig, Config, build, is_own, resolve, untaken
+from weightnet.sweep.interval import Interval, read_interval
 from weightnet.sweep.mistakes import refuse
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -148,18 +150,17 @@ class Composer:
     def axes(self) -> dict[str, list[str]]:
         """Return key -> its values as overrides (`["seed=1", "seed=2"]`), in order; fixed keys have one value.
 
-        Keys of `analysis`, which are part of no run, are left out.
+        Of an interval these are its ends. Keys of `analysis`, which are part of no run, are left out.
 
-        UserError: a sweep that is no choice, range or glob, has no value or too many, or a key that is given twice.
+        UserError: a sweep that is no choice, range, glob or possible interval, has no value or too many; or a key that
+        is given twice.
         """
         self._refuse_repeated()
-        own = [f"{key}={values}" for key, values in (self.master.hydra.sweeper.params or {}).items()]
-        offer_own_models(own)
-        axes: dict[str, list[str]] = {}
-        for override in self.parser.parse_overrides([*own, *self.master.hydra.overrides.task]):
+        axes, intervals = dict[str, list[str]](), self.intervals()
+        for key, override in self._asked().items():
+            line = override.input_line
             if override.is_delete():
-                raise UserError(f"{override.input_line}: nothing can be taken out of the config")
-            key, line = override.get_key_element(), override.input_line
+                raise UserError(f"{line}: nothing can be taken out of the config")
             if key.lstrip("+").startswith("analysis."):
                 if override.is_sweep_override():
                     raise UserError(f"{line}: the runs of a sweep are compared in one way; give one value")
@@ -167,12 +168,14 @@ class Composer:
             if not override.is_sweep_override():
                 axes[key] = [f"{key}={override.get_value_element_as_str()}"]
                 continue
-            if not override.is_discrete_sweep():
-                raise UserError(f"{line}: a sweep takes a,b,c or range(a,b) or glob(*), not an interval")
+            if key in intervals:
+                axes[key] = [f"{key}={end!r}" for end in (intervals[key].low, intervals[key].high)]
+                continue
             if isinstance(sweep := override.value(), ChoiceSweep) and any(
                 isinstance(v, Sweep | Glob) for v in sweep.list
             ):
-                raise UserError(f"{line}: a range or glob stands alone; else write all values out, as in 1,2,3,7")
+                raise UserError(f"{line}: a range, glob or interval stands alone; else write all values out, as in "
+                                "1,2,3,7")  # fmt: skip
             # a range may have any number of values: as many as are too many
             try:
                 values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
@@ -187,6 +190,19 @@ class Composer:
             counts = " x ".join(f"{len(values):,} {key}" for key, values in axes.items() if len(values) > 1)
             raise UserError(f"{counts}: a sweep has at most {MOST_JOBS:,} combinations")
         return axes
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return the keys that are asked for as intervals; UserError: one of them is impossible."""
+        found = {key: override for key, override in self._asked().items() if not override.is_delete()}
+        return {key: read_interval(key, value, str(override.input_line), whole=_is_whole(key))
+                for key, override in found.items() if isinstance(value := override.value(), IntervalSweep)}  # fmt: skip
+
+    def _asked(self) -> dict[str, Override]:
+        """Return key -> what is asked of it, by the command line or else `hydra.sweeper.params`."""
+        own = [f"{key}={values}" for key, values in (self.master.hydra.sweeper.params or {}).items()]
+        offer_own_models(own)
+        asked = self.parser.parse_overrides([*own, *self.master.hydra.overrides.task])
+        return {override.get_key_element(): override for override in asked}
 
     def _refuse_repeated(self) -> None:
         """Refuse a key that the command line sweeps and gives a second time: one of the two would not be seen."""
@@ -241,6 +257,13 @@ class Composer:
         OmegaConf.update(self.typed, override.key_or_group, override.value(), merge=True)
         value = OmegaConf.select(self.typed, override.key_or_group)
         return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _is_whole(key: str) -> bool:
+    """Tell whether a key takes whole numbers alone."""
+    group, _, name = key.partition(".")
+    kind = get_type_hints(Config).get(group)
+    return is_dataclass(kind) and get_type_hints(kind).get(name) in (int, int | None)
 
 
 def _copy(plain: dict[str, Any]) -> dict[str, Any]:

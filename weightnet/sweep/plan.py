@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 
 from hydra.core.override_parser.types import Override
@@ -26,8 +26,10 @@ from weightnet.experiment import (
     untaken,
 )
 from weightnet.runs.folder import RunFolder, RunState, State
-from weightnet.sweep.compose import Composer
+from weightnet.sweep.compose import MOST_JOBS, Composer
+from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain
+from weightnet.sweep.search import Search, SearchedArm, SearchConfig, Values, check_options
 
 _UNFINISHED = {State.MISSING, State.INCOMPLETE, State.INTERRUPTED, State.FAILED, State.RUNNING}
 IMPOSSIBLE = ("refuse", "skip")
@@ -78,6 +80,7 @@ class Plan:
     impossible: int  # whose dimensions do not fit, left out
     analysis: AnalysisConfig
     looks: list[list[int]]  # the seeds that have run at each look, the last one that of all; empty: no looks
+    search: Search | None = None  # the jobs are those of its first round
 
     @property
     def margins(self) -> dict[str, float | None]:
@@ -99,24 +102,39 @@ def _state(job: Job, now: Origin) -> RunState:
 
 def make_plan(
     composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = (), impossible: str = "refuse",
-    looks: Sequence[int] = (),
+    looks: Sequence[int] = (), search: SearchConfig | None = None,
 ) -> Plan:  # fmt: skip
-    """Compose and check all jobs of a sweep. It looks at no run folder.
+    """Compose and check all jobs of a sweep; of a search those of its first round. It looks at no run folder.
 
     `zipped` are axes that move together, as "key,key"; `exclude` combinations to leave out, as "key=value,key=value";
     `impossible`: `skip` leaves out combinations whose dimensions do not fit; `looks` are the numbers of seeds after
     which arms may be decided, the last one that of all.
 
     Raises:
-        UserError: a job is impossible, or `zipped` or `exclude` is; the message has every mistake.
+        UserError: a job is impossible, or an option is; the message has every mistake.
     """
     if impossible not in IMPOSSIBLE:
         raise UserError(f"hydra.sweeper.impossible={impossible}: must be one of {', '.join(IMPOSSIBLE)}")
-    axes = composer.axes()
+    axes, intervals, analysis = composer.axes(), composer.intervals(), composer.analysis()
     if len(axes.get("experiment", ())) > 1:
         raise UserError(f"experiment={','.join(part.partition('=')[2] for part in axes['experiment'])}: an experiment "
                         "is a sweep of its own; give one a command")  # fmt: skip
+    search = search or SearchConfig()
+    check_options(search, intervals, zipped, {"hydra.sweeper.looks": looks, "analysis.choose": analysis.choose})
     moving = [keys for keys in together(axes, zipped) if len(axes[keys[0]]) > 1]
+    jobs, merged, excluded, left_out = _compose_all(composer, axes, zipped, exclude, impossible)
+    seeds = list(dict.fromkeys(job.config.seed for job in jobs))
+    plan = Plan(jobs, moving, merged, excluded, left_out, analysis, _looks(looks, seeds))
+    return _begin_search(composer, plan, search, intervals) if intervals else plan
+
+
+def _compose_all(
+    composer: Composer, axes: dict[str, list[str]], zipped: Sequence[str], exclude: Sequence[str], impossible: str
+) -> tuple[list[Job], int, int, int]:
+    """Return the jobs that axes ask for, each once; and how many were merged, excluded, left out.
+
+    UserError: every mistake in them.
+    """
     varying = {part for values in axes.values() if len(values) > 1 for part in values}
     rules = {text: _rule(composer, text) for text in exclude}
     matched: set[str] = set()
@@ -153,8 +171,51 @@ def make_plan(
         unused.append("hydra.sweeper.exclude leaves nothing to run")
     if mistakes or unused:
         raise UserError("\n  ".join(dict.fromkeys(mistakes or unused)))
-    seeds = _looks(looks, list(dict.fromkeys(config.seed for config in planned)))
-    return Plan(list(jobs.values()), moving, merged, excluded, len(misfits), composer.analysis(), seeds)
+    return list(jobs.values()), merged, excluded, len(misfits)
+
+
+def _begin_search(composer: Composer, ends: Plan, options: SearchConfig, intervals: dict[str, Interval]) -> Plan:
+    """Return the plan of a search, given that of all ends of its intervals: its first round."""
+    seeds = list(dict.fromkeys(job.config.seed for job in ends.jobs))
+    search = Search(intervals, _searched_arms(ends, intervals, seeds), seeds, **asdict(options))
+    if search.runs > MOST_JOBS:
+        raise UserError(f"hydra.sweeper.{search}: a sweep has at most {MOST_JOBS:,}")
+    first = [job for arm in search.arms for values in search.ask(arm, []) for job in
+             trial_jobs(composer, arm, values, seeds)]  # fmt: skip
+    return replace(ends, jobs=first, merged=0, search=search)
+
+
+def _searched_arms(ends: Plan, intervals: dict[str, Interval], seeds: Sequence[int]) -> list[SearchedArm]:
+    """Return the arms of a search: a key at whose other end an arm has the very same run is none of its keys."""
+    varying, found = {key for keys in ends.axes for key in keys}, dict[tuple[str, ...], list[Job]]()
+    for job in ends.jobs:
+        own = tuple(part for part in job.overrides if _key(part) not in intervals and _key(part).lstrip("+") != "seed")
+        found.setdefault(own, []).append(job)
+    arms = []
+    for own, jobs in found.items():
+        name = " ".join(_as_typed(part) for part in own if _key(part) in varying)
+        if {job.config.seed for job in jobs} != set(seeds):
+            raise UserError(f"hydra.sweeper.search: all arms have the same seeds, and {name} lacks some")
+        asked = {part for job in jobs for part in job.overrides}
+        keys = [key for key, interval in intervals.items() if f"{key}={interval.high!r}" in asked]
+        arms.append(SearchedArm(list(own), name, keys))
+    if idle := [key for key in intervals if not any(key in arm.keys for arm in arms)]:
+        raise UserError(f"{idle[0]}: no run of this sweep changes with it, so there is nothing to search")
+    return arms
+
+
+def _key(part: str) -> str:
+    return part.partition("=")[0]
+
+
+def trial_jobs(composer: Composer, arm: SearchedArm, values: Values, seeds: Sequence[int]) -> list[Job]:
+    """Return the jobs of one trial, a seed each; UserError: a value is impossible."""
+    jobs = []
+    for seed in seeds:
+        own = [*(f"{key}={value!r}" for key, value in values.items()), f"seed={seed}"]
+        config = resolve(composer.compose([*arm.overrides, *own]))
+        jobs.append(Job(run_id(config), [*arm.overrides, *own], " ".join(filter(None, [arm.name, *own])), config))
+    return jobs
 
 
 def _looks(sizes: Sequence[int], seeds: list[int]) -> list[list[int]]:

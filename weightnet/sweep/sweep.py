@@ -5,12 +5,12 @@ import math
 import shlex
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobStatus
@@ -28,20 +28,12 @@ from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match, program
 from weightnet.sweep.plan import ANEW, RERUN, Job, Plan, make_plan, read_states
+from weightnet.sweep.search import SearchConfig
+from weightnet.sweep.stages import Looks, stages
 
 _EXPLAINED = (State.STALE, State.DAMAGED, State.INCOMPLETE)
 
 States = dict[str, RunState]  # job's id -> where its run stands
-
-
-class Looks(Protocol):
-    """What a sweep asks of whoever knows how runs are compared (`analysis.stages`)."""
-
-    def check(self, plan: Plan) -> None:
-        """Refuse what cannot be looked at as the plan says, by a UserError."""
-
-    def decided(self, plan: Plan, seeds: Sequence[int], outputs: Path) -> dict[str, str]:
-        """Return which arms the runs of these seeds, below a root of all output, have decided, and how, in words."""
 
 
 def sweep(
@@ -49,36 +41,45 @@ def sweep(
 ) -> Sequence[Outcome]:
     """Plan the sweep of Hydra's config `master`, launch what its `rerun` asks for, write its records, and report.
 
-    `looks` imports what is asked between the stages of a plan with looks.
+    `looks` imports what is asked between the stages of a plan with looks, or of a search.
 
     Raises:
-        UserError: an option or a job is impossible; nothing has run then.
+        UserError: an option or a job is impossible, and nothing has run; or what has cannot be compared.
         RunFailed: runs have failed, or give other numbers; the message groups them by cause.
     """
     options, outputs, rerun = master.hydra.sweeper, Path(master.outputs), master.hydra.sweeper.rerun
-    plan = _plan(loader, launcher, master, looks)
+    composer = Composer(loader, [], master)
+    plan = _plan(composer, launcher, master, looks)
     states = read_states(plan.jobs)
-    jobs = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
+    to_run = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
-        _print_plan(plan, states, jobs, outputs)
+        _print_plan(plan, states, to_run, outputs)
         return []
-    _say(plan, states, len(jobs), rerun)
+    _say(plan, states, len(to_run), rerun)
     folder = _begin_records(master, plan, states)
-    if not jobs:
+    if not to_run and not plan.search:
         return []
-    if why := slower(job.config for job in jobs):  # also: the kernel is compiled here, before any worker wants it
+    if why := slower(job.config for job in plan.jobs):  # also: the kernel is compiled here, before any worker wants it
         print(f"  {why}", flush=True)
-    seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
-    jobs.sort(key=lambda job: -seconds[job.id])  # so that no long one is left alone at the end
     title = f"sweep {folder.name}: {' '.join(master.hydra.overrides.task)}"
     launched: list[Job] = []
     outcomes: list[Outcome] = []
     needless: set[str] = set()
     try:
-        for stage in _stages(plan, jobs, lambda seeds: looks().decided(plan, seeds, outputs)):
-            needless |= {job.id for job in stage.needless}
-            outcomes += _launch(launcher, stage.jobs, options, title) if stage.jobs else []
-            launched += stage.jobs
+        for stage in stages(plan, composer, looks, outputs, folder / "search.journal"):
+            if new := [job for job in stage.jobs if job.id not in states]:
+                states |= read_states(new)
+                plan = replace(plan, jobs=[*plan.jobs, *new])
+                _write_plan(folder, plan, states)
+            jobs = _in_order([job for job in stage.jobs if states[job.id].state in RERUN[rerun]], outputs)
+            if new:
+                todo = "verify" if rerun == "verify" else "run"
+                print(f"{stage.words}: {_counts(new, states)}; {len(jobs)} to {todo}", flush=True)
+            if jobs and plan.search:
+                _refuse_stale(states, rerun)
+            needless |= {job.id for job in stage.needless if states[job.id].state in RERUN[rerun]}
+            outcomes += _launch(launcher, jobs, options, title) if jobs else []
+            launched += jobs
             most = master.hydra.launcher.get("max_failures") or math.inf  # it ends the sweep, not a stage alone
             failures = sum(outcome.failed for outcome in outcomes)
             if failures >= most or any(isinstance(outcome.error, CancelledError) for outcome in outcomes):
@@ -86,12 +87,26 @@ def sweep(
     finally:
         states = read_states(plan.jobs)
         _write_summary(folder, plan, states, needless)
-    print(f"{_counts(plan, states, needless)}; summary in {folder}/summary.csv", flush=True)
+    print(f"{_counts(plan.jobs, states, needless)}; summary in {folder}/summary.csv", flush=True)
     _raise_failures(launched, outcomes, states, master)
     return outcomes
 
 
-def _plan(loader: ConfigLoader, launcher: Launcher, master: DictConfig, looks: Callable[[], Looks]) -> Plan:
+def _in_order(jobs: list[Job], outputs: Path) -> list[Job]:
+    """Return jobs in the order in which they are started, the longest first: so that none is left alone at the end."""
+    seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
+    return sorted(jobs, key=lambda job: -seconds[job.id])
+
+
+def _refuse_stale(states: States, rerun: str) -> None:
+    """Refuse to go on with a search from runs of other code: all of it would be compared in the end."""
+    stale = [state.why for state in states.values() if state.state == State.STALE and State.STALE not in RERUN[rerun]]
+    if stale:
+        raise UserError(f"{len(stale)} runs of this search are stale ({stale[0]}): hydra.sweeper.rerun=verify proves "
+                        "that they still hold, rerun=stale runs them again")  # fmt: skip
+
+
+def _plan(composer: Composer, launcher: Launcher, master: DictConfig, looks: Callable[[], Looks]) -> Plan:
     """Return the plan of a sweep; UserError: an option or a job is impossible."""
     options = master.hydra.sweeper
     if (rerun := options.rerun) not in RERUN:
@@ -100,37 +115,15 @@ def _plan(loader: ConfigLoader, launcher: Launcher, master: DictConfig, looks: C
         raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
     if rerun == "verify" and not isinstance(launcher, Engine):
         raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local or slurm")
-    if options.looks and master.hydra.launcher.get("wait") is False:
-        raise UserError("hydra.sweeper.looks: a look waits for its runs, so hydra.launcher.wait must be true")
-    plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
-                     impossible=options.impossible, looks=options.looks)  # fmt: skip
-    if plan.looks or plan.analysis != AnalysisConfig():  # the default needs no check, which costs a second
+    plan = make_plan(composer, zipped=options.zip, exclude=options.exclude, impossible=options.impossible,
+                     looks=options.looks, search=SearchConfig(**options.search))  # fmt: skip
+    if (plan.looks or plan.search) and master.hydra.launcher.get("wait") is False:
+        raise UserError("hydra.launcher.wait=false: a sweep with looks or a search waits for its runs")
+    if (
+        plan.looks or plan.search or plan.analysis != AnalysisConfig()
+    ):  # the default needs no check, which costs a second
         looks().check(plan)
     return plan
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """What runs between two looks, and what does not any more."""
-
-    jobs: list[Job]
-    needless: list[Job]
-
-
-def _stages(plan: Plan, jobs: list[Job], look: Callable[[Sequence[int]], dict[str, str]]) -> Iterator[_Stage]:
-    """Yield what to run up to each look of the plan, all at once where it has none; say what each look has decided."""
-    known: dict[str, str] = {}
-    before: list[int] = []
-    for seeds in plan.looks or [[job.config.seed for job in plan.jobs]]:
-        stage = [job for job in jobs if job.config.seed in seeds and job.config.seed not in before]
-        if before:
-            decided = look(before)
-            new = [words for arm, words in decided.items() if arm not in known]
-            print(f"look at {len(before)} seeds: {'; '.join(new) or 'nothing is decided'}", flush=True)
-            known = decided
-        needless = [job for job in stage if job.arm in known]
-        yield _Stage([job for job in stage if job.arm not in known], needless)
-        before = seeds
 
 
 def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str) -> Sequence[Outcome]:
@@ -144,10 +137,10 @@ def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str
     return [Outcome(value) if completed else Outcome(error=value) for completed, value in ended]
 
 
-def _counts(plan: Plan, states: States, needless: Collection[str] = ()) -> str:
-    counted = Counter("not needed" if job.id in needless else states[job.id].state for job in plan.jobs)
-    runs = "run" if len(plan.jobs) == 1 else "runs"
-    return f"{len(plan.jobs)} {runs}: {', '.join(f'{number} {state}' for state, number in counted.items())}"
+def _counts(jobs: Sequence[Job], states: States, needless: Collection[str] = ()) -> str:
+    counted = Counter("not needed" if job.id in needless else states[job.id].state for job in jobs)
+    runs = "run" if len(jobs) == 1 else "runs"
+    return f"{len(jobs)} {runs}: {', '.join(f'{number} {state}' for state, number in counted.items())}"
 
 
 def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
@@ -157,7 +150,10 @@ def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
     todo = "verify" if rerun == "verify" else "run"
     looks = f", less what looks at {', '.join(str(len(seeds)) for seeds in plan.looks[:-1])} seeds make needless"
     looks *= bool(plan.looks[1:] and count)
-    print(f"{_counts(plan, states)}{merged}{excluded}; {count} to {todo}{looks}", flush=True)
+    first = " at first" if plan.search else ""
+    print(f"{_counts(plan.jobs, states)}{merged}{excluded}; {count} to {todo}{first}{looks}", flush=True)
+    if plan.search:
+        print(f"  {plan.search}", flush=True)
     reasons = Counter((state.state, state.why) for state in states.values() if state.state in _EXPLAINED)
     for (state, why), number in reasons.most_common(5):
         print(f"  {number} {state}: {why}", flush=True)
@@ -184,7 +180,9 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 400, markup=False).print(table)
     _say(plan, states, len(to_run), "none")
-    print(f"in all about {_duration(total)} of one worker's time; nothing was run")
+    if plan.search:
+        total = sum(seconds) / len(seconds) * plan.search.runs
+    print(f"in all {'at most ' * bool(plan.search)}about {_duration(total)} of one worker's time; nothing was run")
 
 
 def _length(known: dict[str, Any]) -> tuple[str, str]:
@@ -202,24 +200,28 @@ def _duration(seconds: float) -> str:
 
 def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
     """Make `<outputs>/sweeps/<time>/`, where nothing is ever overwritten; write what was asked and is planned."""
-    rows = [[job.id, job.arm, job.differing, states[job.id].state, facts(job.config)["parameters"]]
-            for job in plan.jobs]  # fmt: skip
     try:
         folder = _new_folder(Path(master.hydra.sweep.dir))
         with read_write(master.hydra.sweep):
             master.hydra.sweep.dir = str(folder)  # for the callbacks: where the sweep's picture goes
         command = {
             "command": shlex.join(sys.argv), "overrides": list(master.hydra.overrides.task), "axes": plan.axes,
-            "runs": len(plan.jobs), **asdict(plan.analysis), "margins": plan.margins,
-            "looks": plan.looks,
+            **({"search": plan.search.recorded()} if plan.search else {"runs": len(plan.jobs)}),
+            **asdict(plan.analysis), "margins": plan.margins, "looks": plan.looks,
         }  # fmt: skip
         write_whole(folder / "sweep.json", (json.dumps(command, indent=2) + "\n").encode())
-        write_csv(folder / "plan.csv", [["id", "arm", "differing", "state", "parameters"], *rows])
+        _write_plan(folder, plan, states)
     except (OSError, ValueError) as error:  # ValueError: no name at all
         error = error if isinstance(error, OSError) else OSError(str(error))
         why = f"cannot write to {master.hydra.sweep.dir} ({error.strerror or error}); nothing was run"
         raise RunFailed(why) from error
     return folder
+
+
+def _write_plan(folder: Path, plan: Plan, states: States) -> None:
+    rows = [[job.id, job.arm, job.differing, states[job.id].state, facts(job.config)["parameters"]]
+            for job in plan.jobs]  # fmt: skip
+    write_csv(folder / "plan.csv", [["id", "arm", "differing", "state", "parameters"], *rows])
 
 
 def _new_folder(path: Path, number: int = 1) -> Path:
@@ -280,7 +282,10 @@ def _failures(
         text.append(f"  {len(members)} x {cause}\n      {names}")
     asked = [*master.hydra.overrides.task, *master.hydra.overrides.hydra]
     kept = [part for part in asked if not part.startswith(("hydra.sweeper.rerun=", "hydra.mode="))]
-    recorded = all(states[job.id].state == State.FAILED for members in causes.values() for job in members)
+    searching = bool(master.hydra.sweeper.search.trials)  # asks for other runs, if a run's failure is mended
+    recorded = not searching and all(
+        states[job.id].state == State.FAILED for members in causes.values() for job in members
+    )
     rerun = "verify" if master.hydra.sweeper.rerun == "verify" else "failed" if recorded else "missing"
     again = f"{program()} {shlex.join(['-m', *kept, f'hydra.sweeper.rerun={rerun}'])}"
     tracebacks = f"  tracebacks: run.json and run.log in {master.outputs}/runs/<id>"
