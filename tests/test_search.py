@@ -12,7 +12,7 @@ from weightnet.errors import UserError
 from weightnet.sweep.compose import composer
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.plan import Job, make_plan, trial_jobs
-from weightnet.sweep.search import Search, SearchedArm, SearchConfig
+from weightnet.sweep.search import Search, SearchConfig, SearchedArm
 from weightnet.sweep.stages import search_stages
 
 optuna = pytest.importorskip("optuna", reason="needs the extra 'search'")

@@ -29,7 +29,7 @@ from weightnet.runs.folder import RunFolder, RunState, State
 from weightnet.sweep.compose import MOST_JOBS, Composer
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain
-from weightnet.sweep.search import Search, SearchedArm, SearchConfig, Values, check_options
+from weightnet.sweep.search import Search, SearchConfig, SearchedArm, Values, check_options
 
 _UNFINISHED = {State.MISSING, State.INCOMPLETE, State.INTERRUPTED, State.FAILED, State.RUNNING}
 IMPOSSIBLE = ("refuse", "skip")
