@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis import tables
 from analysis.experiments import asked_for, experiment_names, load_drawn, load_experiment
+from analysis.live import watch
 from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import DEFAULT, read_outcome
 from analysis.status import show
@@ -182,8 +183,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
         description="Write one page that needs no network: <outputs>/report-NAME.html, or report.html in the folder of "
         "the last sweep.", epilog="example: python -m analysis report controlled",
     )),
-    "status": (lambda options: show(options.outputs, watch=options.watch), OUTPUTS | {
-        "--watch": dict(action="store_true", help="a live view, until Ctrl-C"),
+    "status": (lambda options: (watch if options.watch else show)(options.outputs), OUTPUTS | {
+        "--watch": dict(action="store_true", help="a live view of the last sweep, until q or Ctrl-C"),
     }, dict(help="show each run's state, epoch, accuracy and age")),
 }  # fmt: skip
 

@@ -36,6 +36,8 @@ class Sweep:
     axes: list[list[str]]
     runs: dict[str, str]
     """Their ids, in the order of its plan, each with its arm ("" where an older sweep does not say)."""
+    differing: dict[str, str]
+    """Run -> the overrides in which it differs from the others."""
     analysis: AnalysisConfig
     margins: dict[str, float | None]
     """Of its data sets."""
@@ -70,7 +72,7 @@ def read_sweep(folder: Path) -> Sweep:
     command, overrides, axes = asked.get("command"), asked.get("overrides"), asked.get("axes")
     if not (isinstance(command, str) and _words(overrides) and isinstance(axes, list) and all(map(_words, axes))):
         raise ValueError("sweep.json does not say command, overrides and axes")
-    rows = csv.DictReader(read_text(folder / "plan.csv").splitlines())
+    rows = list(csv.DictReader(read_text(folder / "plan.csv").splitlines()))
     runs = [(row.get("id") or "", row.get("arm") or "") for row in rows]
     if len(runs) != asked.get("runs", len(runs)):
         raise ValueError(f"plan.csv has {len(runs)} of {asked['runs']} runs")
@@ -92,6 +94,7 @@ def read_sweep(folder: Path) -> Sweep:
         overrides,
         axes,
         dict(runs),
+        {row["id"]: row.get("differing") or "" for row in rows},
         AnalysisConfig(primary=primary, margin=margin, choose=choose),
         margins,
         looks,

@@ -12,9 +12,9 @@ from analysis import status
 from weightnet.config import Config
 
 
-def shown(outputs: Path, *, watch: bool = False) -> list[str]:
+def shown(outputs: Path) -> list[str]:
     console = Console(file=StringIO(), width=200)
-    status.show(outputs, watch=watch, console=console)
+    status.show(outputs, console)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
 
@@ -54,19 +54,6 @@ def test_a_run_that_failed_in_its_first_epoch_has_a_row(make_config: Callable[..
         assert failed.startswith("1 failed: ZeroDivisionError: by hand (digits-pool-")
         assert total.startswith("1 run: 0 done") and total.endswith("1 failed; 0 folders skipped")
         (folder / "metrics.csv").unlink(missing_ok=True)
-
-
-def test_watching_ends_with_ctrl_c(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
-
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        if len(naps) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("time.sleep", nap)
-    assert any("5 runs" in line for line in shown(outputs, watch=True))
-    assert len(naps) == 3
 
 
 def test_no_runs_yet(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def write_sweep(outputs: Path, *overrides: str, name: str = "2026-11-25_10-00-00
     asked = {"command": command, "overrides": list(overrides), "axes": plan.axes}
     (folder / "sweep.json").write_text(json.dumps(asked))
     write_csv(
-        folder / "plan.csv", [["id", "differing", "state", "parameters"], *([j.id, "", "", 1] for j in plan.jobs)]
+        folder / "plan.csv",
+        [["id", "differing", "state", "parameters"], *([j.id, j.differing, "", 1] for j in plan.jobs)],
     )
     return folder, [job.config for job in plan.jobs]
 
