@@ -106,9 +106,32 @@ def find(target: str) -> Path | None:
     return Path(origin) if origin and origin.endswith(".py") else None
 
 
-@cache
+_texts: dict[Path, str | None] = {}
+
+
 def _text(path: Path) -> str | None:
-    """Read a file of source code, once a process; None where it cannot be, or is none."""
+    """Read a file of source code, once a process (but for `forget`); None where it cannot be, or is none."""
+    if path not in _texts:
+        _texts[path] = _read(path)
+    return _texts[path]
+
+
+def forget() -> bool:
+    """Forget all that was read and executed, if a file of it has changed since; tell whether one has.
+
+    For processes that outlive an edit: what they execute next is what its fingerprint is taken of, as ever.
+    """
+    if all(_read(path) == text for path, text in _texts.items()):
+        return False
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "") in _texts:
+            del sys.modules[name]
+    _texts.clear()
+    _executed.cache_clear()
+    return True
+
+
+def _read(path: Path) -> str | None:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
