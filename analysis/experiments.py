@@ -189,8 +189,8 @@ def of_configs(name: str, configs: Mapping[str, Config]) -> Experiment:
     arms = {run: arm(config) for run, config in configs.items()}
     margins = {config.dataset.name: config.dataset.margin for config in configs.values()}
     seeds = {config.seed for config in configs.values()}
-    return Experiment(name, arms_of(configs.values(), []), [], seeds, arms, False, _run(None), [], DEFAULT, None, margins,
-                      None, [], [])  # fmt: skip
+    return Experiment(name, arms_of(configs.values(), []), [], seeds, arms, False, _run(None), [], DEFAULT, None,
+                      margins, None, [], [])  # fmt: skip
 
 
 def _experiment(plan: Plan, name: str, selection: list[str], command: list[str], file: Path) -> Experiment:

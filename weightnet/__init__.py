@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightnet.api import Run, Runs, load, run, sweep
+    from weightnet.api import Run, RunFailed, Runs, UserError, load, run, sweep
 
-__all__ = ["Run", "Runs", "load", "run", "sweep"]
+__all__ = ["Run", "RunFailed", "Runs", "UserError", "load", "run", "sweep"]
 
 # Linux: large tensors in pages of 2 MB, not 4 kB, which take long to touch: CIFAR-10 is normalised in 0.2 s instead
 # of 1.5 s (2 cores, 2026-11-24). torch reads this once, when it is imported.

@@ -17,7 +17,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from weightnet.errors import UserError
+from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import forget_own_code
 from weightnet.results import Run, Runs
 from weightnet.runs.folder import State
@@ -27,7 +27,7 @@ from weightnet.sweep.mistakes import program, refuse, understood
 from weightnet.sweep.plan import RERUN, make_plan, read_states
 from weightnet.sweep.workers import execute
 
-__all__ = ["Run", "Runs", "load", "run", "sweep"]
+__all__ = ["Run", "RunFailed", "Runs", "UserError", "load", "run", "sweep"]
 
 Words = str | Sequence[str]
 """`KEY=VALUE` words as after `python run.py`: in one string, which is split as a shell would, or one by one."""
@@ -53,7 +53,8 @@ def run(overrides: Words = ()) -> "Run":
             raise UserError(f"{several}: several values make a sweep: weightnet.sweep({words})")
         ((job, state),) = zip(plan.jobs, read_states(plan.jobs).values(), strict=True)
         if state.state == State.STALE:
-            print(f"{job.id}: done already (stale: {state.why})", file=sys.stderr)
+            anew = f"weightnet.sweep({[*words, 'hydra.sweeper.rerun=stale']}) runs it anew"
+            print(f"{job.id}: done already (stale: {state.why}); {anew}", file=sys.stderr)
         elif state.state in RERUN["missing"]:
             (outcome,) = execute([Task(job.config, job.overrides)])
             if outcome.error:
@@ -92,8 +93,8 @@ def load(outputs: str | Path = "outputs", *words: str, mixed: bool = False) -> "
     """Return runs below a root of all output, without running anything.
 
     The words are those of `python -m analysis`: experiments (`load("outputs", "fig1")`: all seeds that there are), with
-    overrides; or overrides alone: exactly the runs of a sweep with them. None: all runs that are there. `mixed`: compare
-    also runs of different code or versions.
+    overrides; or overrides alone: exactly the runs of a sweep with them. None: all runs that are there. `mixed`: runs
+    are compared though they are of different code or versions.
 
     UserError: what is wrong with the words. Folders that cannot be read are named on stderr.
     """

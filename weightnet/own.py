@@ -37,6 +37,9 @@ def definition(target: str, key: str) -> Any:
     where, _, name = target.rpartition(":")
     if not where or not name.isidentifier():
         raise UserError(f"{key}={target}: must be my_file.py:Name or my.module:Name")
+    if where == "__main__":
+        raise UserError(f"{key}={target}: what a notebook or a script defines is not there for the processes that "
+                        f"execute runs; write it to a file: my_file.py:{name}")  # fmt: skip
     path = find(target)
     if path is None:
         there = f"no file {where} in {Path.cwd()}" if where.endswith(".py") else f"no module {where}"

@@ -187,7 +187,7 @@ class Runs:
         return gather(self.experiments[0], self.loaded, Options(mixed=self.mixed, **options))  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
-        return f"{len(self)} runs below {self.loaded.outputs}"
+        return f"{len(self)} run{'' if len(self) == 1 else 's'} below {self.loaded.outputs}"
 
     def _repr_html_(self) -> str:
         try:

@@ -132,13 +132,18 @@ class _Cell:
 
     def update(self, shown: Group, *, refresh: bool) -> None:
         """Draw."""
-        console = Console(file=StringIO(), width=100, force_jupyter=False)
+        console = Console(file=StringIO(), width=100, force_jupyter=False, force_terminal=False, color_system=None)
         with console.capture() as text:
             console.print(shown)
-        self.handle.update({"text/plain": text.get().rstrip()}, raw=True)
+        self.lines = text.get().splitlines()
+        self._show(self.lines)
 
     def stop(self) -> None:
-        """Leave what was drawn last."""
+        """Leave the counts."""
+        self._show(self.lines[-1:])
+
+    def _show(self, lines: Sequence[str]) -> None:
+        self.handle.update({"text/plain": "\n".join(lines)}, raw=True)
 
 
 def _name(task: Task) -> str:

@@ -137,8 +137,9 @@ def explain(error: BaseException) -> str:
                 return f"{group}={choice}: is an experiment: experiment={choice}"
             if group == "hydra/launcher" and choice == "joblib":
                 return f"{group}={choice}: takes the package hydra-joblib-launcher: pip install 'weightnet[joblib]'"
-            close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
-            return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
+            choices = [option for option in cause.options or () if not is_own(option)]
+            close = close_match(choice, choices)
+            return f"{group}={choice}: there is no such {group}{close} Choices: {', '.join(choices)}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
     for cause in chain:
         if isinstance(cause, OverrideParseException):
