@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,7 +82,7 @@ WORDS = ["dataset=digits", "model=baseline,pool", "seed=range(1,4)", "dims=contr
 
 @pytest.mark.parametrize("words", [[], WORDS])
 def test_runs_are_frames_tables_and_figures(outputs: Path, words: list[str]) -> None:
-    runs = weightnet.load(outputs, *words)
+    runs = weightnet.load(outputs, words)
     assert len(runs) == 6 and len(runs.frame) == 12 and repr(runs).startswith("6 runs below ")
     last = runs.frame[runs.frame["epoch"] == 2].groupby("model.name")["accuracy"]
     assert last.mean().to_dict() == pytest.approx({"baseline": 61, "pool": 64})
@@ -155,7 +156,7 @@ def test_own_code_is_executed_for_who_names_it_and_as_it_is_now(
     (config,) = expand(["dataset=digits", "model=mine.py:MeanFeedback", f"outputs={tmp_path}/o", "device=cpu"])
     folder = write_run(config, [0.5] * config.train.epochs)
     torch.save(WeightNet(config).state_dict(), folder / "model.pt")
-    (run,) = weightnet.load("o", "dataset=digits", "model=mine.py:MeanFeedback", "device=cpu")
+    (run,) = weightnet.load("o", "dataset=digits model=mine.py:MeanFeedback device=cpu")
     before = run.feedback()
     Path("helper.py").write_text("HALF = 0.25\n")
     after = run.feedback()
@@ -165,6 +166,8 @@ def test_own_code_is_executed_for_who_names_it_and_as_it_is_now(
         found.model()
     assert found.model(execute=True).feedback is not None
 
+
+README = re.findall(r"```python\n(import weightnet\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 SCRIPT = """
 import os, signal, sys, threading, weightnet
@@ -195,6 +198,13 @@ try:
 except KeyboardInterrupt:
     print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler, sys.argv)
 """
+
+
+@pytest.mark.slow
+def test_the_readme_says_how(tmp_path: Path) -> None:
+    (code,) = README
+    done = python(f"{code}print(len(runs), runs.figure().axes != [], tuple(run.feedback().shape))", tmp_path)
+    assert done.returncode == 0 and done.stdout.endswith("\n6 True (26,)\n"), done.stderr
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def sweep(overrides: Words) -> "Runs":
         return Runs(load_runs(config.outputs, experiment.runs), [experiment], asked=True)
 
 
-def load(outputs: str | Path = "outputs", *words: str, mixed: bool = False) -> "Runs":
+def load(outputs: str | Path = "outputs", words: Words = (), *, mixed: bool = False) -> Runs:
     """Return runs below a root of all output, without running anything.
 
     The words are those of `python -m analysis`: experiments (`load("outputs", "fig1")`: all seeds that there are), with
@@ -103,21 +103,17 @@ def load(outputs: str | Path = "outputs", *words: str, mixed: bool = False) -> "
 
     if not (Path(outputs) / "runs").is_dir():
         raise UserError(f"{outputs}: there are no runs (it has no folder runs)")
-    names = [word for word in words if "=" not in word]
-    with _command([word for word in words if "=" in word]) as overrides:
-        if names:
-            experiments = [drawn for name in names for drawn in load_drawn(name, overrides)]
-            loaded = report_skipped(load_runs(outputs))
-            wanted = {arm for experiment in experiments for arm in experiment.arms}
-            runs, epochs = (frame[frame["arm"].isin(wanted)] for frame in (loaded.runs, loaded.epochs))
-            loaded = replace(loaded, runs=runs.reset_index(drop=True), epochs=epochs.reset_index(drop=True))
-        elif overrides:
+    with _command(words) as asked:
+        overrides, names = [word for word in asked if "=" in word], [word for word in asked if "=" not in word]
+        experiments = [drawn for name in names for drawn in load_drawn(name, overrides)]
+        if overrides and not names:
             experiments = [asked_for(overrides)]
-            loaded = report_skipped(load_runs(outputs, experiments[0].runs))
-        else:
-            loaded = report_skipped(load_runs(outputs))
-            experiments = [of_configs(str(outputs), loaded.configs)]
-    return Runs(loaded, experiments, asked=bool(words), mixed=mixed)
+    loaded = report_skipped(load_runs(outputs, None if names or not experiments else experiments[0].runs))
+    if not experiments:
+        return Runs(loaded, [of_configs(str(outputs), loaded.configs)], mixed=mixed)
+    wanted = {arm for experiment in experiments for arm in experiment.arms}
+    runs, epochs = (frame[frame["arm"].isin(wanted)].reset_index(drop=True) for frame in (loaded.runs, loaded.epochs))
+    return Runs(replace(loaded, runs=runs, epochs=epochs), experiments, asked=True, mixed=mixed)
 
 
 @contextmanager

@@ -29,12 +29,11 @@ class Display:
         self.waiting: set[str] = set()  # whose runs others execute, or did
         self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
         self.start: float | None = None  # of the first task, by the monotonic clock
-        console = Console(stderr=True)
         self.live: Live | _Cell | None = None
-        if console.is_jupyter:
+        if in_notebook():
             self.live = _Cell()
         elif sys.stderr.isatty():
-            self.live = Live(console=console, auto_refresh=False, transient=True)
+            self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -119,6 +118,11 @@ class Display:
             return "time left unknown"
         seconds = round((time.monotonic() - self.start) * (1 - share) / share)
         return f"about {seconds // 60}:{seconds % 60:02} left"
+
+
+def in_notebook() -> bool:
+    """Tell whether a notebook shows what this process prints."""
+    return Console().is_jupyter
 
 
 class _Cell:
