@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import forget_own_code
+from weightnet.experiment import forget_own_code, products
 from weightnet.results import Run, Runs
 from weightnet.runs.folder import State
 from weightnet.sweep.compose import CONF, composer, offer_own_models
@@ -33,7 +33,7 @@ Words = str | Sequence[str]
 """`KEY=VALUE` words as after `python run.py`: in one string, which is split as a shell would, or one by one."""
 
 
-def run(overrides: Words = ()) -> "Run":
+def run(overrides: Words = ()) -> Run:
     """Execute one run, or go on with it, and return it; one that is done is returned at once.
 
     `weightnet.run("model=pool dataset=digits train.epochs=2")`
@@ -52,17 +52,17 @@ def run(overrides: Words = ()) -> "Run":
             several = ", ".join(key for keys in plan.axes for key in keys)
             raise UserError(f"{several}: several values make a sweep: weightnet.sweep({words})")
         ((job, state),) = zip(plan.jobs, read_states(plan.jobs).values(), strict=True)
-        if state.state == State.STALE:
-            anew = f"weightnet.sweep({[*words, 'hydra.sweeper.rerun=stale']}) runs it anew"
-            print(f"{job.id}: done already (stale: {state.why}); {anew}", file=sys.stderr)
-        elif state.state in RERUN["missing"]:
+        if state.state in RERUN["missing"] or job.folder.lacks(products(job.config)):
             (outcome,) = execute([Task(job.config, job.overrides)])
             if outcome.error:
                 raise outcome.error
+        if state.state == State.STALE:
+            anew = f"weightnet.sweep({[*words, 'hydra.sweeper.rerun=stale']}) runs it anew"
+            print(f"{job.id}: done already (stale: {state.why}); {anew}", file=sys.stderr)
         return Run(job.folder.path, asked=True)
 
 
-def sweep(overrides: Words) -> "Runs":
+def sweep(overrides: Words) -> Runs:
     """Run a sweep, `python run.py -m` with the same words, and return its runs; those that are done are not run again.
 
     `weightnet.sweep("model=baseline,pool dataset=digits seed=range(1,4)")`, `weightnet.sweep(["experiment=fig1"])`. Its
