@@ -190,7 +190,10 @@ class Runs:
         return f"{len(self)} run{'' if len(self) == 1 else 's'} below {self.loaded.outputs}"
 
     def _repr_html_(self) -> str:
+        from analysis.tables import final_table, printable
+
         try:
-            return str(self.table().to_html(index=False, border=0))
+            study = self._study()
+            return str(printable(final_table(study.runs, study.outcome), study.outcome).to_html(index=False, border=0))
         except (RunFailed, UserError) as error:
             return html.escape(str(error))
