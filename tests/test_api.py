@@ -19,6 +19,7 @@ from test_load import write_run
 from test_own import MEAN
 
 import weightnet
+from weightnet import own
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
 from weightnet.net.model import WeightNet
@@ -156,14 +157,16 @@ def test_own_code_is_executed_for_who_names_it_and_as_it_is_now(
     (config,) = expand(["dataset=digits", "model=mine.py:MeanFeedback", f"outputs={tmp_path}/o", "device=cpu"])
     folder = write_run(config, [0.5] * config.train.epochs)
     torch.save(WeightNet(config).state_dict(), folder / "model.pt")
+    (found,) = weightnet.load("o")
+    own.named.clear()
+    with pytest.raises(UserError, match=r"names code, mine.py:MeanFeedback; model\(execute=True\) executes it"):
+        found.model()
     (run,) = weightnet.load("o", "dataset=digits model=mine.py:MeanFeedback device=cpu")
     before = run.feedback()
     Path("helper.py").write_text("HALF = 0.25\n")
     after = run.feedback()
     assert before is not None and after is not None and torch.equal(2 * after, before)
-    (found,) = weightnet.load("o")
-    with pytest.raises(UserError, match=r"names code, mine.py:MeanFeedback; model\(execute=True\) executes it"):
-        found.model()
+    own.named.clear()
     assert found.model(execute=True).feedback is not None
 
 

@@ -59,7 +59,7 @@ def run(overrides: Words = ()) -> Run:
         if state.state == State.STALE:
             anew = f"weightnet.sweep({[*words, 'hydra.sweeper.rerun=stale']}) runs it anew"
             print(f"{job.id}: done already (stale: {state.why}); {anew}", file=sys.stderr)
-        return Run(job.folder.path, asked=True)
+        return Run(job.folder.path)
 
 
 def sweep(overrides: Words) -> Runs:
@@ -84,9 +84,9 @@ def sweep(overrides: Words) -> Runs:
         if (folder := Path(config.hydra.sweep.dir)).is_dir():
             recorded = read_sweep(folder)
             loaded = load_runs(config.outputs, recorded.runs)
-            return Runs(loaded, experiments_of(recorded, loaded), asked=True)
+            return Runs(loaded, experiments_of(recorded, loaded))
         experiment = asked_for(words)  # of a dry run
-        return Runs(load_runs(config.outputs, experiment.runs), [experiment], asked=True)
+        return Runs(load_runs(config.outputs, experiment.runs), [experiment])
 
 
 def load(outputs: str | Path = "outputs", words: Words = (), *, mixed: bool = False) -> Runs:
@@ -113,7 +113,7 @@ def load(outputs: str | Path = "outputs", words: Words = (), *, mixed: bool = Fa
         return Runs(loaded, [of_configs(str(outputs), loaded.configs)], mixed=mixed)
     wanted = {arm for experiment in experiments for arm in experiment.arms}
     runs, epochs = (frame[frame["arm"].isin(wanted)].reset_index(drop=True) for frame in (loaded.runs, loaded.epochs))
-    return Runs(replace(loaded, runs=runs, epochs=epochs), experiments, asked=True, mixed=mixed)
+    return Runs(replace(loaded, runs=runs, epochs=epochs), experiments, mixed=mixed)
 
 
 @contextmanager

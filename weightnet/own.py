@@ -24,6 +24,10 @@ MOST_BYTES = 1 << 20  # of a file of source code: a config that is read may name
 MOST_FILES = 100
 
 
+named: set[str] = set()
+"""What a config that was asked for in this process has named, and may therefore be executed."""
+
+
 def is_own(name: str | None) -> bool:
     """Tell whether what a config names is code of the user's own, not a built-in's short name."""
     return name is not None and ":" in name
@@ -40,6 +44,7 @@ def definition(target: str, key: str) -> Any:
     if where == "__main__":
         raise UserError(f"{key}={target}: what a notebook or a script defines is not there for the processes that "
                         f"execute runs; write it to a file: my_file.py:{name}")  # fmt: skip
+    named.add(target)
     path = find(target)
     if path is None:
         there = f"no file {where} in {Path.cwd()}" if where.endswith(".py") else f"no module {where}"

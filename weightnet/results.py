@@ -3,13 +3,14 @@
 import html
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightnet.config import Config
 from weightnet.errors import RunFailed, UserError
-from weightnet.experiment import forget_own_code, is_own
+from weightnet.experiment import forget_own_code
+from weightnet.own import is_own, named
 from weightnet.plain import open_file
 from weightnet.runs.folder import RunFolder
 from weightnet.runs.history import METRICS, read_steps
@@ -33,8 +34,6 @@ class Run:
     """
 
     folder: Path
-    asked: bool = field(default=False, repr=False)
-    """Its config was asked for by words in this process: own code that it names may be executed."""
 
     @property
     def id(self) -> str:
@@ -68,12 +67,12 @@ class Run:
 
         The run must have been asked for with `train.save_model=true` (one that is done already is replayed for it).
 
-        UserError: it was not; or its feedback is own code that nobody but its files has named in this process, and is
-        executed only if `execute` says so.
+        UserError: it was not; or its feedback is own code that nobody but its files has named in this process, and that
+        is executed only if `execute` says so.
         """
         loaded = self._read()
         config, why = loaded.configs[self.id], loaded.runs["why"].iloc[0]
-        if is_own(config.model.feedback) and not (self.asked or execute):
+        if is_own(config.model.feedback) and config.model.feedback not in named and not execute:
             raise UserError(
                 f"{self.id}: its config.yaml names code, {config.model.feedback}; model(execute=True) executes it"
             )
@@ -119,7 +118,6 @@ class Runs:
 
     loaded: "frames.Runs"
     experiments: "list[Experiment]"
-    asked: bool = False
     mixed: bool = False
 
     @property
@@ -136,7 +134,7 @@ class Runs:
         return len(self.runs)
 
     def __iter__(self) -> Iterator[Run]:
-        return (Run(Path(path), self.asked) for path in self.runs["path"])
+        return (Run(Path(path)) for path in self.runs["path"])
 
     def table(self, *, outcome: str | None = None) -> "pd.DataFrame":
         """Return a row an arm: the mean of the outcome, its 95% t-interval, n. Accuracies are in %.
