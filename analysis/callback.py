@@ -3,6 +3,8 @@
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.metrics import read_outcome
 from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.display import in_notebook
 from weightnet.sweep.mistakes import explain, plainly
 
 
@@ -35,7 +38,8 @@ class DrawFigures(Callback):
             return
         # matplotlib's on its first use, at the level of our own words
         logging.getLogger("matplotlib.font_manager").addFilter(lambda line: line.msg != "generated new fontManager")
-        with plainly():
+        # in a notebook the table and the picture are the value of the cell
+        with plainly(), redirect_stdout(StringIO()) if in_notebook() else nullcontext():
             from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
             from analysis.sweeps import draw_sweep, read_sweep, studies_of
 

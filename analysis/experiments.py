@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.arms import Arm, columns, labels, name_arms
-from analysis.metrics import ACCURACY, Outcome, read_outcome
+from analysis.metrics import ACCURACY, DEFAULT, Outcome, read_outcome
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.identity import arm
@@ -199,6 +199,15 @@ def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
 def of_plan(plan: Plan) -> Experiment:
     """Return exactly the runs of a plan."""
     return replace(_experiment(plan, "the sweep", [], [], Path()), any_seed=False)
+
+
+def of_configs(name: str, configs: Mapping[str, Config]) -> Experiment:
+    """Return the runs of these resolved configs, by id, whatever asked for them: as if nothing had been swept."""
+    arms = {run: arm(config) for run, config in configs.items()}
+    margins = {config.dataset.name: config.dataset.margin for config in configs.values()}
+    seeds = {config.seed for config in configs.values()}
+    return Experiment(name, arms_of(configs.values(), []), [], seeds, arms, False, _run(None), [], DEFAULT, None,
+                      margins, None, [], [])  # fmt: skip
 
 
 def _experiment(plan: Plan, name: str, selection: list[str], command: list[str], file: Path) -> Experiment:

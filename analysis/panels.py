@@ -1,5 +1,6 @@
 """What figures share: arms with labels and colours, a panel a data set, one legend, a title that says what is shown."""
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +18,15 @@ DATASETS = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNI
 """Data set -> its name in titles."""
 
 MOST_IN_LEGEND = 6  # more lines have their legend beside them
+
+
+class Picture(Figure):
+    """A figure that a notebook shows where it is the value of a cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
 
 
 def labelled(
@@ -49,7 +59,7 @@ def side_by_side(rows: pd.DataFrame, height: float, down: int = 1) -> tuple[Figu
     """Return a figure, and its axes by data set: `down` of them, one below the other."""
     datasets = list(rows["dataset.name"].unique())
     width = 6.4 if len(datasets) == 1 else 4.6 * len(datasets)
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     grid = figure.subplots(down, len(datasets), squeeze=False, sharex="col")
     for dataset, ax in zip(datasets, grid[0], strict=True):
         ax.set_title(name(dataset) if len(datasets) > 1 else "", fontsize="medium")
@@ -59,7 +69,7 @@ def side_by_side(rows: pd.DataFrame, height: float, down: int = 1) -> tuple[Figu
 def one_below_another(counts: Mapping[str, int]) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with a panel a data set, as high as its number of rows asks for."""
     height = 0.8 + 0.4 * sum(counts.values()) + 0.5 * len(counts)
-    figure = Figure(figsize=(6.4, height), layout="constrained")
+    figure = Picture(figsize=(6.4, height), layout="constrained")
     grid = figure.subplots(len(counts), 1, squeeze=False, height_ratios=[count + 0.5 for count in counts.values()])
     axes = dict(zip(counts, grid[:, 0], strict=True))
     for dataset, ax in axes.items():
@@ -69,7 +79,7 @@ def one_below_another(counts: Mapping[str, int]) -> tuple[Figure, dict[str, Axes
 
 def grid(count: int, across: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Return a figure of this size in inches with `count` panels, so many side by side."""
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Picture(figsize=size, layout="constrained")
     axes = list(figure.subplots(-(-count // across), across, squeeze=False).flat)
     for ax in axes[count:]:
         ax.remove()

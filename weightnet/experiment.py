@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from weightnet import native, registry
 from weightnet.config import PARAMS, AnalysisConfig, Config, DatasetConfig, build, read_config
 from weightnet.dose import dose, filler_share
-from weightnet.fingerprint import ENTRANCES, Origin, origins, own_targets
+from weightnet.fingerprint import ENTRANCES, Origin, _code, origins, own_targets
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, training_examples, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
 from weightnet.net.epoch import METRICS, EpochResult
-from weightnet.own import files, is_own
+from weightnet.own import files, forget, is_own
 from weightnet.resolve import resolve as _resolve
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPS", "METRICS", "PARAMS", "AnalysisConfig", "Config", "EpochResult", "Origin", "Training", "arm", "build",
-    "copy_code", "device_name", "facts", "import_code", "is_own", "keep_freed_memory", "origins", "prepare", "probe",
-    "products", "read_config", "resolve", "run_folder", "run_id", "shape", "signature", "slower", "untaken", "work",
+    "copy_code", "device_name", "facts", "forget_own_code", "import_code", "is_own", "keep_freed_memory", "origins",
+    "prepare", "probe", "products", "read_config", "resolve", "run_folder", "run_id", "shape", "signature", "slower",
+    "untaken", "work",
 ]  # fmt: skip
 
 GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}  # group -> key that names its choice
@@ -121,6 +122,13 @@ def copy_code(configs: Iterable[Config], folder: Path) -> None:
     for path, text in (item for texts in own for item in texts.items()):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
+
+
+def forget_own_code() -> None:
+    """Read the user's own code anew where it has been edited, in a process that lives on (`weightnet.own.forget`)."""
+    if forget():
+        _code.cache_clear()
+        sys.modules.pop("weightnet.net.trial", None)  # what it has tried out
 
 
 def import_code() -> None:
@@ -228,10 +236,11 @@ READ_RATE = 20e9  # bytes of such a map that a core reads in a second, each numb
 
 def probe(config: Config, *, steps: int = 8) -> float:
     """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
-    keep_freed_memory()
-    prepare(config)
     import torch
 
+    keep_freed_memory()
+    threads = torch.get_num_threads()
+    prepare(config)
     from weightnet.net.data import Split
     from weightnet.net.model import WeightNet
     from weightnet.net.training import build_optimizer, evaluate, train_step
@@ -253,4 +262,5 @@ def probe(config: Config, *, steps: int = 8) -> float:
     times = timeit.repeat(lambda: train_step(model, optimizer, *batch).item(), number=1, repeat=steps)
     evaluated = (test_examples + (train.validation or 0)) / len(test)
     evaluation = timeit.timeit(lambda: evaluate(model, test, len(test)), number=1) * evaluated
+    torch.set_num_threads(threads)
     return (statistics.median(times) + map_seconds) * training_examples(config) / size + evaluation

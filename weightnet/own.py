@@ -24,6 +24,10 @@ MOST_BYTES = 1 << 20  # of a file of source code: a config that is read may name
 MOST_FILES = 100
 
 
+named: set[str] = set()
+"""What a config that was asked for in this process has named, and may therefore be executed."""
+
+
 def is_own(name: str | None) -> bool:
     """Tell whether what a config names is code of the user's own, not a built-in's short name."""
     return name is not None and ":" in name
@@ -37,6 +41,10 @@ def definition(target: str, key: str) -> Any:
     where, _, name = target.rpartition(":")
     if not where or not name.isidentifier():
         raise UserError(f"{key}={target}: must be my_file.py:Name or my.module:Name")
+    if where == "__main__":
+        raise UserError(f"{key}={target}: what a notebook or a script defines is not there for the processes that "
+                        f"execute runs; write it to a file: my_file.py:{name}")  # fmt: skip
+    named.add(target)
     path = find(target)
     if path is None:
         there = f"no file {where} in {Path.cwd()}" if where.endswith(".py") else f"no module {where}"
@@ -106,9 +114,32 @@ def find(target: str) -> Path | None:
     return Path(origin) if origin and origin.endswith(".py") else None
 
 
-@cache
+_texts: dict[Path, str | None] = {}
+
+
 def _text(path: Path) -> str | None:
-    """Read a file of source code, once a process; None where it cannot be, or is none."""
+    """Read a file of source code, once a process (but for `forget`); None where it cannot be, or is none."""
+    if path not in _texts:
+        _texts[path] = _read(path)
+    return _texts[path]
+
+
+def forget() -> bool:
+    """Forget all that was read and executed, if a file of it has changed since; tell whether one has.
+
+    For processes that outlive an edit: what they execute next is what its fingerprint is taken of, as ever.
+    """
+    if all(_read(path) == text for path, text in _texts.items()):
+        return False
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "") in _texts:
+            del sys.modules[name]
+    _texts.clear()
+    _executed.cache_clear()
+    return True
+
+
+def _read(path: Path) -> str | None:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None

@@ -48,11 +48,12 @@ class StudySweeper(Sweeper):
         self.asked, self.callbacks = (hydra_context.config_loader, launcher, config), hydra_context.callbacks
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Plan, run, report."""
+        """Plan, run, report; return the config, whose `hydra.sweep.dir` says by now where the records are."""
         from weightnet.sweep.sweep import sweep
 
         try:
-            return sweep(*self.asked, looks=_looks)
+            sweep(*self.asked, looks=_looks)
+            return self.asked[2]
         except (RunFailed, UserError):  # Hydra calls them only where nothing failed; but the others have given results
             with suppress(SystemExit):
                 self.callbacks.on_multirun_end(config=self.asked[2])

@@ -14,9 +14,11 @@ from pathlib import Path
 from weightnet.experiment import METRICS, EpochResult
 from weightnet.plain import read_text
 
-__all__ = ["FEEDBACK", "METRICS", "difference", "impossible", "read_feedback", "read_metrics", "tables"]
+__all__ = ["FEEDBACK", "METRICS", "STEPS", "difference", "impossible", "read_feedback", "read_metrics", "read_steps",
+           "tables"]  # fmt: skip
 
 FEEDBACK = ("epoch", "norm", "change")
+STEPS = ("step", "loss")
 MOST_BYTES = 8 << 20  # of a file with a row an epoch
 
 _NUMBER = re.compile(r"-?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII).fullmatch  # as Python writes it
@@ -30,7 +32,7 @@ def tables(history: Sequence[EpochResult]) -> dict[str, list[Sequence[object]]]:
     own = list(history[0].own) if history else []
     written: dict[str, list[Sequence[object]]] = {
         "metrics.csv": [[*METRICS, *own], *rows],
-        "steps.csv": [("step", "loss"), *(row for result in history for row in result.step_losses)],
+        "steps.csv": [STEPS, *(row for result in history for row in result.step_losses)],
     }
     feedback = [(result.epoch, *result.feedback) for result in history if result.feedback is not None]
     if feedback:
@@ -53,6 +55,11 @@ def read_feedback(path: Path, epochs: int) -> Rows:
     if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)) or any(min(row.values()) < 0 for row in rows):
         raise ValueError(f"{path.name} has impossible values")
     return rows
+
+
+def read_steps(path: Path) -> Rows:
+    """Return the rows of steps.csv, as `read_metrics` does."""
+    return _read(path, STEPS, None)
 
 
 def _read(path: Path, columns: Sequence[str], most: int | None, *, own: bool = False) -> Rows:

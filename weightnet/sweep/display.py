@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from io import StringIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,8 +29,11 @@ class Display:
         self.waiting: set[str] = set()  # whose runs others execute, or did
         self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
         self.start: float | None = None  # of the first task, by the monotonic clock
-        console = Console(stderr=True)
-        self.live = Live(console=console, auto_refresh=False, transient=True) if sys.stderr.isatty() else None
+        self.live: Live | _Cell | None = None
+        if in_notebook():
+            self.live = _Cell()
+        elif sys.stderr.isatty():
+            self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -69,7 +73,10 @@ class Display:
             self.failed += 1
             self.failures.append(f"{_name(task)}: {' '.join(str(outcome.error).split())[:200]}")
         self.done += outcome.error is None
-        print(f"[{self.ended_count}/{self.total}] {name}: {words(outcome)}; {self._left(self._epochs())}", flush=True)
+        if not isinstance(self.live, _Cell):  # a notebook keeps all lines
+            print(
+                f"[{self.ended_count}/{self.total}] {name}: {words(outcome)}; {self._left(self._epochs())}", flush=True
+            )
         self.update()
 
     def update(self) -> None:
@@ -111,6 +118,36 @@ class Display:
             return "time left unknown"
         seconds = round((time.monotonic() - self.start) * (1 - share) / share)
         return f"about {seconds // 60}:{seconds % 60:02} left"
+
+
+def in_notebook() -> bool:
+    """Tell whether a notebook shows what this process prints."""
+    return Console().is_jupyter
+
+
+class _Cell:
+    """What `Live` is on a terminal, in a notebook: one output that is drawn anew in its place. Needs no widgets."""
+
+    def start(self) -> None:
+        """Make room."""
+        from IPython.display import display  # there, since this is a notebook
+
+        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def update(self, shown: Group, *, refresh: bool) -> None:
+        """Draw."""
+        console = Console(file=StringIO(), width=100, force_jupyter=False, force_terminal=False, color_system=None)
+        with console.capture() as text:
+            console.print(shown)
+        self.lines = text.get().splitlines()
+        self._show(self.lines)
+
+    def stop(self) -> None:
+        """Leave the counts."""
+        self._show(self.lines[-1:])
+
+    def _show(self, lines: Sequence[str]) -> None:
+        self.handle.update({"text/plain": "\n".join(lines)}, raw=True)
 
 
 def _name(task: Task) -> str:

@@ -8,11 +8,13 @@ import multiprocessing
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from types import ModuleType
 
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.experiment import Config, run_id
@@ -72,6 +74,20 @@ def perform(task: Task, stop: Callable[[], bool]) -> Outcome:
         return Outcome(error=RunFailed(f"{type(error).__name__}: {error}"))
     except SystemExit as error:  # of code of the user's: a failed run, not the end of the process
         return Outcome(error=RunFailed(f"{run_id(task.config)}: sys.exit({error.code})"))
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Have processes that are started meanwhile not execute this process's own script, as multiprocessing would.
+
+    Workers need nothing of it; and a script that asks for a sweep without `if __name__ == "__main__"` would ask again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def warm_up() -> ForkServerContext:

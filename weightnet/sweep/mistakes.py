@@ -31,7 +31,7 @@ def plainly() -> Iterator[None]:
     """Turn the failures that are to be expected into a line on stderr and an exit status.
 
     2 for a user's mistake, 1 for a failed run, 130 for Ctrl-C (143 for SIGTERM, 129 for SIGHUP). HYDRA_FULL_ERROR=1
-    shows the traceback instead.
+    shows the traceback instead. Whoever is no command line finds what was said as the cause of the SystemExit.
     """
     received.clear()
     if _DEBUGGING:
@@ -39,29 +39,41 @@ def plainly() -> Iterator[None]:
         return
     before = {name: value for name, value in os.environ.items() if name == _FULL_ERROR}
     os.environ[_FULL_ERROR] = "1"  # Hydra: let exceptions through to here
+    cause: BaseException | None = None
     try:
-        yield
+        with understood():
+            yield
         return
-    except (UserError, HydraException, OmegaConfBaseException, YAMLError) as error:
-        message, status = explain(error), 2
-    except RunFailed as error:
-        message, status = str(error), 1
-    except KeyboardInterrupt:
-        message, status = "interrupted; the same command goes on where this one stopped", exit_status()
+    except (UserError, RunFailed) as error:
+        message, status, cause = str(error), 2 if isinstance(error, UserError) else 1, error
+    except KeyboardInterrupt as error:
+        message, cause = "interrupted; the same command goes on where this one stopped", error
+        status = exit_status()
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             _end_quietly()
         message, status = f"cannot use {error.filename or 'a file'} ({error.strerror or error})", 1
-    except Exception as error:
-        if not _is_hydras(error):  # a bug: Hydra would turn it into a warning where a callback raises it
-            traceback.print_exc()
-            raise SystemExit(1) from None
-        message, status = explain(error), 2
+    except Exception:  # a bug: Hydra would turn it into a warning where a callback raises it
+        traceback.print_exc()
+        raise SystemExit(1) from None
     finally:
         os.environ.pop(_FULL_ERROR, None)
         os.environ.update(before)
     print(f"weightnet: {message}", file=sys.stderr)
-    raise SystemExit(status)
+    raise SystemExit(status) from cause
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Turn what Hydra, OmegaConf and YAML find wrong with what was asked into a UserError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise UserError(explain(error)) from None
+    except ValueError as error:
+        if not _is_hydras(error):
+            raise
+        raise UserError(explain(error)) from None
 
 
 def program() -> str:
@@ -125,8 +137,9 @@ def explain(error: BaseException) -> str:
                 return f"{group}={choice}: is an experiment: experiment={choice}"
             if group == "hydra/launcher" and choice == "joblib":
                 return f"{group}={choice}: takes the package hydra-joblib-launcher: pip install 'weightnet[joblib]'"
-            close, choices = close_match(choice, cause.options or ()), ", ".join(cause.options or ())
-            return f"{group}={choice}: there is no such {group}{close} Choices: {choices}"
+            choices = [option for option in cause.options or () if not is_own(option)]
+            close = close_match(choice, choices)
+            return f"{group}={choice}: there is no such {group}{close} Choices: {', '.join(choices)}"
     text = " ".join(str(cause) for cause in chain)  # where Hydra's error says it in words alone
     for cause in chain:
         if isinstance(cause, OverrideParseException):
@@ -158,10 +171,10 @@ def _is_experiment(name: str) -> bool:
     return any((folder / "experiment" / f"{name}.yaml").is_file() for folder in (CONF, Path("conf")))
 
 
-def _is_hydras(error: Exception) -> bool:
+def _is_hydras(error: ValueError) -> bool:
     """Tell whether it is Hydra that does not like something: some of its refusals are a mere ValueError."""
     frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, ValueError) and Path(frames[-1].filename).parts[-3:-1] in _HYDRAS
+    return Path(frames[-1].filename).parts[-3:-1] in _HYDRAS
 
 
 _HYDRAS = {("site-packages", "hydra"), ("hydra", "_internal"), ("hydra", "core")}  # folders of its code

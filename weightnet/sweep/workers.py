@@ -23,7 +23,7 @@ from weightnet.errors import Held, RunFailed
 from weightnet.experiment import Config, run_folder, run_id
 from weightnet.runs.folder import RunFolder
 from weightnet.sweep.display import Display
-from weightnet.sweep.engine import Outcome, Task, perform, warm_up
+from weightnet.sweep.engine import Outcome, Task, perform, warm_up, without_main
 from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
 
 # So many workers may end one after the other before they are ready; then something is wrong with this machine.
@@ -164,7 +164,8 @@ class Worker:
     def __init__(self, context: ForkServerContext) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,))
-        self.process.start()
+        with without_main():
+            self.process.start()
         theirs.close()
         self.ready, self.since = False, 0.0  # since when it has its task
         self.task: int | None = None
