@@ -37,8 +37,8 @@ CAPTIONS = {
     "-final": "{label}: a point a seed, the mean, and its 95% t-interval.",
     "-feedback": "Above |me|, the length (Euclidean norm) of the vector that is fed back; below |me - me before|, that "
     "of its change in the epoch. Each is the mean over seeds, against the epoch. " + _INTERVAL,
-    "-search": "{label}, of every trial of the search: the mean of its seeds, and their range. A ring marks the best of "
-    "an arm, which is compared on other seeds than those that it was chosen by.",
+    "-search": "{label}, of every trial of the search: the mean of its seeds, and their range. A ring marks the best "
+    "of an arm, which is compared on other seeds than those that it was chosen by.",
     "-differences-by-epoch": "Difference in {metric} from '{reference}' against the epoch, a panel an arm. "
     f"{_PAIRED} {_INTERVAL}",
     "-differences": "Difference in {label} from '{reference}': a row an arm, its 95% t-interval over seeds, and the "
