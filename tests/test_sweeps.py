@@ -9,6 +9,7 @@ from test_load import write_run
 
 from analysis.figures import figures_of
 from analysis.load import load_runs
+from analysis.report import write_report
 from analysis.sweeps import draw_sweep, experiments_of, last_sweep, read_sweep, studies_of
 from weightnet.config import Config
 from weightnet.identity import arm, run_id
@@ -201,6 +202,7 @@ def test_a_search_is_its_confirmed_arms_and_before_them_its_trials(tmp_path: Pat
     names = {path.name for path in sweep.folder.glob("*.png")}
     assert names == {"figure.png", "figure-final.png", "figure-differences.png", "figure-differences-by-epoch.png",
                      "figure-search-train.lr.png"}  # fmt: skip
+    assert "of every trial of the search" in write_report([study], sweep.folder / "report.html").read_text()
 
 
 def test_a_search_without_confirmation_shows_its_trials_alone(tmp_path: Path) -> None:
