@@ -39,7 +39,8 @@ class RayLauncher(Engine, Launcher):
     """Runs jobs as tasks of Ray."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
+        self.options = vars(RayLauncherConfig(**options))
+        del self.options["_target_"]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what Hydra hands over."""

@@ -81,7 +81,7 @@ def _ray(address: str | None, tasks: Sequence[Task], max_retries: int) -> Any:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; nothing was run"
             if address is None:
                 raise RunFailed(f"Ray does not start: {why}") from error
-            raise UserError(f"hydra.launcher.address={address}: no Ray can be joined there: {why}") from error
+            raise UserError(f"hydra.launcher.address={address}: must be auto, or HOST:PORT of a Ray; {why}") from error
     return ray
 
 

@@ -99,7 +99,7 @@ def _plan(loader: ConfigLoader, launcher: Launcher, master: DictConfig, looks: C
     if options.verify_epochs < 1:
         raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
     if rerun == "verify" and not isinstance(launcher, Engine):
-        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local or slurm")
+        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local, slurm or ray")
     if options.looks and master.hydra.launcher.get("wait") is False:
         raise UserError("hydra.sweeper.looks: a look waits for its runs, so hydra.launcher.wait must be true")
     plan = make_plan(Composer(loader, [], master), zipped=options.zip, exclude=options.exclude,
