@@ -136,7 +136,8 @@ class _Slots:
             except self.ray.exceptions.RayTaskError as error:
                 raise RunFailed(f"a worker of Ray cannot work: {error.cause}; the same command goes on") from error
             except self.ray.exceptions.RayError as error:
-                yield index, f"{type(error).__name__} of Ray: {' '.join(str(error).split())[:300]}"
+                said = " ".join(str(error).split()).partition(". ")[0]
+                yield index, f"Ray gave it up: {said[:200]} ({type(error).__name__})"
 
     def finish_epochs(self) -> None:
         """Tell workers that the epoch in progress is to be their last."""
