@@ -20,6 +20,7 @@ PLACES = {
     "hydra_plugins/weightnet/local_launcher.py": {"LocalLauncherConfig": "hydra.launcher."},
     "weightnet/sweep/slurm.py": {"Options": "hydra.launcher."},
     "hydra_plugins/weightnet/slurm_launcher.py": {"SlurmLauncherConfig": "hydra.launcher."},
+    "hydra_plugins/weightnet/ray_launcher.py": {"RayLauncherConfig": "hydra.launcher."},
 }  # fmt: skip
 """File -> its classes, and what stands before the names of their fields on the command line."""
 
@@ -28,6 +29,7 @@ TITLES = {
     "LocalLauncherConfig": "hydra/launcher=local",
     "Options": "hydra/launcher=slurm",
     "SlurmLauncherConfig": "hydra/launcher=slurm, on your side",
+    "RayLauncherConfig": "hydra/launcher=ray",
 }
 """Class -> the heading of its table, where it is not what stands before its keys."""
 

@@ -44,6 +44,7 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
         (["-m", "dataset=digits", "seed=1,x"], "seed"),
         (["-m", "seed=range(1,4),7"], "seed=range(1,4),7: a range or glob stands alone; else write all values out"),
         (["-m", "--cfg", "job"], "-m and --cfg exclude one another"),
+        (["-m", "+hydra.launcher.ray.remote.num_cpus=1"], "hydra.launcher.ray: there is no such key; `python"),
         (["-m", "seed=1,2", "hydra.launcher.processes=-1"], "hydra.launcher.processes=-1: must be greater than 0"),
         (
             ["-m", "seed=1,2", "hydra.sweeper.max_failures=2"],

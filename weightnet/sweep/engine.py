@@ -1,7 +1,7 @@
 """The seam between what is run and where: a launcher of ours takes tasks as they are, and returns an outcome for each.
 
-Another engine (Ray, say) is an `Engine` whose processes call `perform`. Launchers that are not ours get command lines
-instead, as Hydra has it.
+Another engine is an `Engine` whose processes call `perform` (docs/engines.md shows one). Launchers that are not ours
+get command lines instead, as Hydra has it.
 """
 
 import multiprocessing

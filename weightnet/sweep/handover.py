@@ -83,7 +83,7 @@ def hand_over(path: Path, tasks: Sequence[Task]) -> Handover:
 
     UserError: there are too many tasks, or code of the user's own lies where it cannot be copied from.
     """
-    tasks = [replace(task, config=_absolute(task.config)) for task in tasks]
+    tasks = [replace(task, config=absolute(task.config)) for task in tasks]
     tasks = [replace(task, before=RunFolder(run_folder(task.config)).stamp()) for task in tasks]
     plain = [asdict(task) | {"code": code} for task, code in zip(tasks, codes(tasks), strict=True)]
     text = json.dumps({"tasks": plain}, separators=(",", ":")).encode()
@@ -124,7 +124,7 @@ def _task(plain: dict[str, Any]) -> Task:
     return task
 
 
-def _absolute(config: Config) -> Config:
+def absolute(config: Config) -> Config:
     """Return the config with paths that mean the same in any folder."""
     return replace(
         config, outputs=str(Path(config.outputs).absolute()), data_root=str(Path(config.data_root).absolute())

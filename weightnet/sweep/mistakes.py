@@ -154,6 +154,8 @@ def explain(error: BaseException) -> str:
         return _unreadable("=")
     if "Ambiguous value for argument 'experiment=" in text:
         return "experiment: one experiment a command; each is a sweep of its own"
+    if added := re.search(r"call to target '[^']*Launcher':.*unexpected keyword argument '(\w+)'", text, re.DOTALL):
+        return _unknown_key(f"hydra.launcher.{added[1]}")
     if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{several[1]}: several values make a sweep: {program()} {shlex.join(['-m', *sys.argv[1:]])}"
     for cause in chain:

@@ -114,14 +114,12 @@ def _plan(composer: Composer, launcher: Launcher, master: DictConfig, looks: Cal
     if options.verify_epochs < 1:
         raise UserError(f"hydra.sweeper.verify_epochs={options.verify_epochs}: must be at least 1")
     if rerun == "verify" and not isinstance(launcher, Engine):
-        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local or slurm")
+        raise UserError("hydra.sweeper.rerun=verify: takes hydra/launcher=local, slurm or ray")
     plan = make_plan(composer, zipped=options.zip, exclude=options.exclude, impossible=options.impossible,
                      looks=options.looks, search=SearchConfig(**options.search))  # fmt: skip
     if (plan.looks or plan.search) and master.hydra.launcher.get("wait") is False:
         raise UserError("hydra.launcher.wait=false: a sweep with looks or a search waits for its runs")
-    if (
-        plan.looks or plan.search or plan.analysis != AnalysisConfig()
-    ):  # the default needs no check, which costs a second
+    if plan.looks or plan.search or plan.analysis != AnalysisConfig():  # the default needs no check: it costs a second
         looks().check(plan)
     return plan
 

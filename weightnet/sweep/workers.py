@@ -1,4 +1,6 @@
-"""Executes tasks in worker processes, each of which may be lost without touching the others.
+"""Executes tasks side by side, in worker processes of this machine or in whatever else has `Slots`.
+
+Each process may be lost without touching the others.
 
 A worker has a pipe of its own and nothing else in common with the others: no queue, no lock, so that none of them can
 take anything along when it dies. It says when it is ready, gets a task, and says how that ended. All waiting is for the
@@ -18,6 +20,7 @@ from contextlib import closing, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from pickle import UnpicklingError
+from typing import Protocol
 
 from weightnet.errors import Held, RunFailed
 from weightnet.experiment import Config, run_folder, run_id
@@ -34,9 +37,12 @@ def default_processes(config: Config, cores: int | None = None) -> int:
     """Return how many runs fit so many cores, or this machine's: one for their threads each, on a GPU one in all."""
     if config.device == "cuda":
         return 1
-    if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // config.threads)
+    return max(1, (available_cores() if cores is None else cores) // config.threads)
+
+
+def available_cores() -> int:
+    """Return how many cores of this machine this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def execute(
@@ -47,23 +53,52 @@ def execute(
     max_failures: int | None = None,
     title: str = "",
 ) -> list[Outcome]:
+    """Execute tasks in `processes` workers, or `default_processes`: `share_out`."""
+    if not tasks:
+        return []
+    pool = Pool(min(len(tasks), processes or default_processes(tasks[0].config)))
+    return share_out(tasks, pool, timeout=timeout, max_failures=max_failures, title=title)
+
+
+class Slot(Protocol):
+    """What executes a task at a time."""
+
+    def begin(self, index: int, task: Task) -> None:
+        """Begin a task, and remember its index."""
+
+
+class Slots(Protocol):
+    """What executes tasks side by side: our own processes (`Pool`), or others' (`weightnet.sweep.ray_tasks`)."""
+
+    def idle(self) -> Sequence[Slot]:
+        """Return what can begin a task now."""
+
+    def events(self, timeout: float | None) -> Iterator[tuple[int, Outcome | str]]:
+        """Wait a moment, and yield the tasks that have ended: the outcome, or what the worker died of."""
+
+    def finish_epochs(self) -> None:
+        """Let the epochs in progress be the last."""
+
+    def close(self) -> None:
+        """End what is still executed, now."""
+
+
+def share_out(
+    tasks: Sequence[Task], slots: Slots, *, timeout: float | None = None, max_failures: int | None = None, title: str
+) -> list[Outcome]:
     """Execute tasks side by side, started in the given order; show them on one display; return one outcome a task.
 
-    There are `processes` workers, or `default_processes`. A run that fails, exits, crashes, is killed or takes longer
-    than `timeout` seconds is recorded as failed, and the others go on; no more are started once `max_failures` have
-    failed. A run that another process executes is asked for again until that one has ended. Ctrl-C (SIGTERM, SIGHUP)
-    lets running epochs finish; a second one kills the workers.
+    A run that fails, exits, crashes, is killed or takes longer than `timeout` seconds is recorded as failed, and the
+    others go on; no more are started once `max_failures` have failed. A run that another process executes is asked for
+    again until that one has ended. Ctrl-C (SIGTERM, SIGHUP) lets running epochs finish; a second one kills the workers.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; every run is at rest by then.
         RunFailed: no worker can be started.
     """
-    if not tasks:
-        return []
-    count = min(len(tasks), processes or default_processes(tasks[0].config))
     outcomes: dict[int, Outcome] = {}
     waiting, held = deque(range(len(tasks))), set[int]()
-    with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(Pool(count)) as pool:
+    with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(slots):
 
         def end(index: int, outcome: Outcome) -> None:
             outcomes[index] = outcome
@@ -72,14 +107,14 @@ def execute(
         while len(outcomes) < len(tasks):
             failures = sum(outcome.failed for outcome in outcomes.values())
             if interrupted() or (max_failures is not None and failures >= max_failures):
-                pool.finish_epochs()
+                slots.finish_epochs()
                 while waiting or held:
                     end(waiting.popleft() if waiting else held.pop(), Outcome(error=CancelledError()))
-            for worker in pool.idle()[: len(waiting)]:
+            for slot in slots.idle()[: len(waiting)]:
                 index = waiting.popleft()
                 display.started(tasks[index])
-                worker.begin(index, tasks[index])
-            for index, result in pool.events(timeout):
+                slot.begin(index, tasks[index])
+            for index, result in slots.events(timeout):
                 if isinstance(result, str):
                     end(index, died(tasks[index].config, result))
                 elif isinstance(result.error, Held):
