@@ -65,7 +65,8 @@ def export(
     except Held:
         raise UserError(f"--into={into}: another export writes there") from None
     except tracker.refusals as error:
-        raise UserError(f"--into={into}: {printable(str(error))}") from None
+        first, _, _ = str(error).partition("\n")
+        raise UserError(f"--into={into}: {printable(first)}") from None
     print(f"{'nothing runs any more; ' * watch}look at it with: {tracker.look}")
 
 

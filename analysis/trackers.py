@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,16 +136,21 @@ class _MLflow:
 
     def __init__(self, root: Path) -> None:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before the import
-        from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         for name in ("alembic", "mlflow"):
             logging.getLogger(name).setLevel(logging.WARNING)  # else they tell of every table
-        store = f"sqlite:///{root.absolute()}/mlflow.db"
-        self.client, self.look = MlflowClient(store), shlex.join(["mlflow", "ui", "--backend-store-uri", store])
-        self.artefacts = (root.absolute() / "artifacts").as_uri()
-        self.refusals: tuple[type[Exception], ...] = (MlflowException,)
+        self.store, self.artefacts = f"sqlite:///{root.absolute()}/mlflow.db", (root.absolute() / "artifacts").as_uri()
+        self.look = shlex.join(["mlflow", "ui", "--backend-store-uri", self.store])
+        self.refusals: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError)
         self.runs: dict[str, Any] = {}
+
+    @cached_property
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.store)  # a database is made, or refused
 
     def marks(self) -> dict[str, str]:
         places, token = [one.experiment_id for one in self.client.search_experiments()], None
@@ -185,9 +191,9 @@ class _MLflow:
             if not anew:
                 return key
             self.client.delete_run(key)
-        name, kind = run.tags["experiment"], {"mlflow.experimentKind": "custom_model_development"}  # how it is shown
+        name = run.tags["experiment"]
         found = self.client.get_experiment_by_name(name)
-        place = found.experiment_id if found else self.client.create_experiment(name, self.artefacts, kind)
+        place = found.experiment_id if found else self.client.create_experiment(name, self.artefacts)
         made = self.client.create_run(place, int(1000 * run.times[0]), {"weightnet.run": run.id}, run.id)
         return str(made.info.run_id)
 
@@ -214,8 +220,8 @@ class _WandB:
         import wandb
         from PIL.Image import open as read
 
-        quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True,
-                               x_disable_machine_info=True, disable_git=True, save_code=False)  # fmt: skip
+        quiet = wandb.Settings(silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True,
+                               x_disable_meta=True, x_save_requirements=False)  # fmt: skip
         for run in (run for run in runs if run.id in there):
             key = "".join("_" if sign in ":;,#?/'" else sign for sign in run.id)
             made = wandb.init(
@@ -257,7 +263,8 @@ class _Tables:
         rows = [run.row | {"mark": run.mark()} for run in runs]
         epochs = [{"run": run.id, "epoch": number, **epoch} for run in runs
                   for number, epoch in enumerate(run.epochs, start=1)]  # fmt: skip
-        for path, table in (self.epochs, pd.DataFrame(epochs)), (self.runs, pd.DataFrame(rows)):
+        for path, lines, last in ((self.epochs, epochs, "epoch"), (self.runs, rows, "mark")):
+            table = pd.DataFrame(lines, columns=None if lines else ["run", last])
             content = self._bytes(table.convert_dtypes())
             if not path.exists() or path.read_bytes() != content:
                 write_whole(path, content)
