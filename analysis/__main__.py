@@ -15,13 +15,13 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis import tables
-from analysis.experiments import asked_for, experiment_names, load_drawn, load_experiment
+from analysis.experiments import Experiment, asked_for, experiment_names, load_drawn, load_experiment
 from analysis.live import watch
 from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import DEFAULT, read_outcome
 from analysis.status import show
-from analysis.study import Options, Study, gather, gather_drawn
-from analysis.sweeps import Sweep, draw_sweep, last_sweep, studies_of, sweeps
+from analysis.study import Options, Study, gather_drawn
+from analysis.sweeps import Sweep, draw_sweep, experiments_of, last_sweep, sweeps
 from analysis.tables import final_table
 from weightnet.errors import ArgumentParser, RunFailed, UserError
 from weightnet.plain import printable
@@ -38,28 +38,40 @@ def _sweep(options: argparse.Namespace) -> Sweep | None:
 
 
 def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
-    """Gather the experiments that are named; else the runs that overrides ask for; else the sweep."""
+    """Gather what is asked for."""
+    loaded, asked = _asked(options, sweep)
+    studies: list[Study] = []
+    for name, experiments in asked.items():
+        try:
+            studies += gather_drawn(experiments, loaded, _shown(options))
+        except RunFailed as error:
+            raise RunFailed(f"{error}{_as_it_was_run(name, loaded, options) if name else ''}") from None
+    return studies
+
+
+def _shown(options: argparse.Namespace) -> Options:
+    given: dict[str, Any] = {key.name: getattr(options, key.name, None) for key in fields(Options)}
+    return Options(**given)
+
+
+def _asked(options: argparse.Namespace, sweep: Sweep | None) -> tuple[Runs, dict[str, list[Experiment]]]:
+    """Return runs, and by the experiment's name whose they are: all that each draws that is named.
+
+    Else, under "", what overrides ask for; else the sweep.
+    """
     names = [word for word in options.names if "=" not in word]
     overrides = [word for word in options.names if "=" in word]
-    given: dict[str, Any] = {key.name: getattr(options, key.name, None) for key in fields(Options)}
-    shown, config_dir = Options(**given), options.config_dir
+    config_dir = options.config_dir
     if names:
         experiment_names(config_dir, asked=names)  # says which are broken
         loaded = report_skipped(load_runs(options.outputs))
-        drawn = [load_drawn(name, overrides, config_dir=config_dir) for name in names]
-        studies: list[Study] = []
-        for name, experiments in zip(names, drawn, strict=True):
-            try:
-                studies += gather_drawn(experiments, loaded, shown)
-            except RunFailed as error:
-                raise RunFailed(f"{error}{_as_it_was_run(name, loaded, options)}") from None
-        return studies
+        return loaded, {name: load_drawn(name, overrides, config_dir=config_dir) for name in names}
     if overrides:
         experiment = asked_for(overrides, config_dir=config_dir)
-        return [gather(experiment, report_skipped(load_runs(options.outputs, experiment.runs)), shown)]
+        return report_skipped(load_runs(options.outputs, experiment.runs)), {"": [experiment]}
     if sweep:
         loaded = report_skipped(load_runs(options.outputs, sweep.runs))
-        return studies_of(sweep, loaded, options=shown, config_dir=config_dir)
+        return loaded, {"": experiments_of(sweep, loaded, config_dir=config_dir)}
     if options.reference:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
     arms = set(load_runs(options.outputs).runs["arm"])
@@ -134,6 +146,22 @@ def _report(options: argparse.Namespace) -> None:
     print(f"report: {path}")
 
 
+def _export(options: argparse.Namespace) -> None:
+    from analysis.export import Asked, export
+
+    sweep = _sweep(options)
+    whole = not (options.names or sweep or options.reference)
+
+    def asked() -> Asked:
+        if whole:
+            return report_skipped(load_runs(options.outputs)), []
+        loaded, found = _asked(options, sweep)
+        return loaded, [experiment for experiments in found.values() for experiment in experiments]
+
+    into = Path(options.into or Path(options.outputs, "export", options.to))
+    export(options.to, into, asked, _shown(options), sweep=sweep.folder if sweep else None, watch=options.watch)
+
+
 FORMATS = {None: tables.to_text, "csv": tables.to_csv, "markdown": tables.to_markdown, "latex": tables.to_latex}
 
 Arguments = dict[str, dict[str, Any]]
@@ -182,6 +210,17 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
         help="write one HTML page: verdicts, pictures, tables, every run",
         description="Write one page that needs no network: <outputs>/report-NAME.html, or report.html in the folder of "
         "the last sweep.", epilog="example: python -m analysis report controlled",
+    )),
+    "export": (_export, OF_RUNS | AXES | {
+        "--to": dict(required=True, choices=["tensorboard", "mlflow", "wandb", "csv", "parquet"], help="which tracker"),
+        "--into": dict(metavar="DIR", help="where it lies (default <outputs>/export/<tracker>)"),
+        "--watch": dict(action="store_true", help="again every few seconds, until nothing runs any more"),
+    }, dict(
+        help="export runs to TensorBoard, MLflow, W&B (offline), CSV or parquet",
+        description="Export curves, config, state and pictures of runs, but for damaged ones. A run is known by its "
+        "id: what is there already and has not changed is not touched. Where there is no sweep: all runs.",
+        epilog="examples: python -m analysis export --to tensorboard --watch; "
+        "python -m analysis export controlled --to mlflow",
     )),
     "status": (lambda options: (watch if options.watch else show)(options.outputs), OUTPUTS | {
         "--watch": dict(action="store_true", help="a live view of the last sweep, until q or Ctrl-C"),

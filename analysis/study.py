@@ -149,11 +149,8 @@ def _other_sets(experiment: Experiment, runs: pd.DataFrame) -> str:
 
 def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
-    chosen = runs[runs["arm"].isin(list(experiment.arms)) & runs["status"].isin(["done", "running"])]
-    if not experiment.any_seed:
-        chosen = chosen[chosen["run"].isin(experiment.runs)]
-    elif experiment.looks or any(word.startswith("seed=") for word in experiment.selection):
-        chosen = chosen[chosen["seed"].isin(experiment.seeds)]
+    chosen = belonging(experiment, runs)
+    chosen = chosen[chosen["status"].isin(["done", "running"])]
     twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
     if not twins.empty:
         differing = [key for key in ("device", "threads") if twins[key].nunique() > 1]
@@ -161,6 +158,16 @@ def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"{experiment.name}: {len(twins)} runs share arm and seed but differ in {values}; "
                         "move all but one kind of them out of the runs folder")  # fmt: skip
     return _by_arm(chosen.sort_values("seed"), experiment)
+
+
+def belonging(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the experiment's arms, in whatever state: those that it names, else those of its seeds."""
+    chosen = runs[runs["arm"].isin(list(experiment.arms))]
+    if not experiment.any_seed:
+        return chosen[chosen["run"].isin(experiment.runs)]
+    if experiment.looks or any(word.startswith("seed=") for word in experiment.selection):
+        return chosen[chosen["seed"].isin(experiment.seeds)]
+    return chosen
 
 
 def _report_missing(experiment: Experiment, loaded: Runs, running: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ def outputs(tmp_path: Path) -> Path:
         ["-m", "analysis", "table", "fig1", "--reference", "baseline", "--outputs", "OUTPUTS"],
         ["-m", "analysis", "figures", "fig1", "--outputs", "OUTPUTS"],
         ["-m", "analysis", "report", "fig1", "--outputs", "OUTPUTS"],
+        ["-m", "analysis", "export", "fig1", "--to", "csv", "--outputs", "OUTPUTS"],
         ["-m", "analysis", "figures", "model=pool", "dataset=mnist", "device=auto", "--outputs", "OUTPUTS"],
         ["run.py", "--help"],
         ["run.py", "-m", "experiment=fig1", "seed=1,2", "device=auto", "hydra.sweeper.rerun=none", "outputs=OUTPUTS"],
