@@ -84,9 +84,9 @@ def run_id(config: Config) -> str:
     params = [f"{key}{value}" for key, value in told.items() if isinstance(value, int | float | str)]
     short = [part for part in (re.sub(r"[^\w.+]", "_", part) for part in params) if len(part) <= 20]
     prefix = "-".join([config.dataset.name, config.model.name, *kind, *short[:4], *sizes])
-    return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
+    return f"{prefix}-s{config.seed}-{_digest(form)[:8]}"
 
 
-def run_folder(config: Config) -> Path:
-    """Return the folder of a resolved config's run."""
-    return Path(config.outputs) / "runs" / run_id(config)
+def run_folder(config: Config, run: str | None = None) -> Path:
+    """Return the folder of a resolved config's run; `run`: its id, where that is known."""
+    return Path(config.outputs) / "runs" / (run or run_id(config))

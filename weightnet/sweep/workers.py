@@ -62,15 +62,17 @@ def execute(
         return []
     count = min(len(tasks), processes or default_processes(tasks[0].config))
     outcomes: dict[int, Outcome] = {}
+    failures = 0
     waiting, held = deque(range(len(tasks))), set[int]()
     with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(Pool(count)) as pool:
 
         def end(index: int, outcome: Outcome) -> None:
+            nonlocal failures
             outcomes[index] = outcome
+            failures += outcome.failed
             display.ended(tasks[index], outcome)
 
         while len(outcomes) < len(tasks):
-            failures = sum(outcome.failed for outcome in outcomes.values())
             if interrupted() or (max_failures is not None and failures >= max_failures):
                 pool.finish_epochs()
                 while waiting or held:
