@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from weightnet.config import PARAMS, Config
+from weightnet.config import PARAMS, Config, EvalConfig, TrainConfig
 from weightnet.geometry import fed_back
 
 
@@ -35,10 +35,13 @@ def canonical(config: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_BEFORE = {kind: {item.name: item.default if item.default_factory is MISSING else item.default_factory()
+                  for item in fields(kind)} for kind in (TrainConfig, EvalConfig)}  # fmt: skip
+
+
 def _told(group: Any, *, without: Sequence[str]) -> dict[str, Any]:
     """Return a group's fields, but for the younger ones that are as the code was before there were such fields."""
-    before = {item.name: item.default if item.default_factory is MISSING else item.default_factory()
-              for item in fields(group)}  # fmt: skip
+    before = _BEFORE[type(group)]
     return {name: value for name in before if name not in without and (value := getattr(group, name)) != before[name]}
 
 
