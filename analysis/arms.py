@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from weightnet.config import Config
@@ -43,7 +43,7 @@ def name_arms(configs: Sequence[Config], axes: Iterable[Sequence[str]] = ()) -> 
         params = {f"model.params.{key}": value for key, value in config.model.params.items() if value is not None}
         form = flat(canonical(config)) | flat(params)
         has = {"dims.rule", *form}
-        values = {key: value for key, value in flat(asdict(config)).items()
+        values = {key: value for key, value in flat(config).items()
                   if value is not None and (key in has or not key.startswith(_OF_FEEDBACK))}  # fmt: skip
         values |= {"dose": amount} if (amount := dose(config)) is not None else {}
         arms.append(Arm("", config.model.name, config.dataset.name, _colour(form), form, values))
@@ -116,11 +116,13 @@ def _colour(form: dict[str, Any]) -> str:
     return colours.get(str(kind), f"projection {kind}") if name == "projection" else name
 
 
-def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested keys joined by dots; lists as text, so that columns can be grouped and compared."""
+def flat(nested: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the nested keys of dicts and configs joined by dots; lists as text, so that columns can be compared."""
     joined: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
+    keys = nested if isinstance(nested, dict) else nested.__dataclass_fields__
+    for key in keys:
+        value = nested[key] if isinstance(nested, dict) else getattr(nested, key)
+        if isinstance(value, dict) or is_dataclass(value):
             joined |= flat(value, f"{prefix}{key}.")
         else:
             joined[prefix + key] = str(value) if isinstance(value, list) else value

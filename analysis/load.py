@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from weightnet.config import Config
 from weightnet.dose import dose, filler_share
 from weightnet.errors import UserError
 from weightnet.fingerprint import Origin, origins
-from weightnet.identity import arm, run_id, signature
 from weightnet.plain import printable
-from weightnet.runs.folder import RunFolder, State
-from weightnet.runs.history import METRICS, impossible
-from weightnet.runs.record import Record, read_record
+from weightnet.runs.folder import Reading, RunFolder, State
+from weightnet.runs.history import METRICS
+from weightnet.runs.readings import readings
+from weightnet.runs.record import Record
 
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
@@ -76,13 +76,15 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     """
     found, skipped, root = [], [], Path(outputs) / "runs"
     there = sorted(root.glob("[!.]*")) if ids is None else [root / run for run in ids]
+    known = readings(root, len(there))
     for folder in (path for path in there if path.is_dir() or path.is_symlink() or _in_place_of_a_run(path)):
         try:
-            found.append(_read_run(folder))
+            found.append(_joined(run := RunFolder(folder), known.of(run)))
         except (OSError, ValueError, TypeError, ArithmeticError) as error:
             why = f"no {error.filename}" if isinstance(error, FileNotFoundError) else str(error)
             why = why.replace(f"{folder}/", "")[:MOST_SAID] or type(error).__name__
             skipped.append(printable(f"{folder}: {why}"))
+    known.save()
     now = origins(config for _, _, config, _ in found)
     rows = [_row(*run, origin) for run, origin in zip(found, now, strict=True)]
     empty = [
@@ -186,30 +188,19 @@ def _in_place_of_a_run(path: Path) -> bool:
     return path.exists() and bool(re.search(r"-s\d+-[0-9a-f]{8}$", path.name))
 
 
-def _read_run(folder: Path) -> _Read:
-    """Return a run's files; OSError, ValueError: what is wrong with them, or with where they are."""
-    if not folder.is_dir():
-        raise ValueError("is no folder")
-    run, record = RunFolder(folder), read_record(folder / "run.json")
-    config = run.config()
-    if folder.is_symlink():
-        raise ValueError("is a symbolic link")
-    if (name := run_id(config)) != folder.name or signature(config) != record.signature or arm(config) != record.arm:
-        raise ValueError(f"is not the run that its config.yaml says ({name}), or its run.json")
-    if record.status == "done" and (damage := run.damage(record)):
-        raise ValueError(damage)
-    dose(config)  # of parameters that are none it cannot be told
-    curve = run.metrics(config.train.epochs)
-    if wrong := impossible(curve, config.train.epochs if record.status == "done" else None) if curve else "":
-        raise ValueError(wrong)
-    rows = run.feedback(len(curve))
-    feedback = {row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in rows}
-    return run, record, config, [epoch | feedback.get(epoch["epoch"], {}) for epoch in curve]
+def _joined(run: RunFolder, reading: Reading) -> _Read:
+    """Return a run with what its files say, metrics and feedback side by side."""
+    dose(reading.config)  # of parameters that are none it cannot be told
+    feedback = {
+        row["epoch"]: dict(zip(_FEEDBACK, (row["norm"], row["change"]), strict=True)) for row in reading.feedback
+    }
+    curve = [epoch | feedback.get(epoch["epoch"], {}) for epoch in reading.metrics]
+    return run, reading.record, reading.config, curve
 
 
 def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, float]], now: Origin) -> dict[str, Any]:
     """Return a run's columns; `now` is what it would be made with now."""
-    state, last = run.state_of(record, now), curve[-1] if curve else {}
+    state, last = run.state_of(record, now, whole=True), curve[-1] if curve else {}
     files = [run.path / name for name in ("run.json", "metrics.csv")]
     return {
         "run": run.path.name,
@@ -219,7 +210,7 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         "origin": record.origin(now),
         **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
-        **flat(asdict(config)),
+        **flat(config),
         "dose": dose(config),
         "filler_share": filler_share(config),
         "written": max(path.stat().st_mtime for path in files if path.exists()),

@@ -162,10 +162,9 @@ def read_config(plain: dict[str, Any]) -> Config:
     """
     config = build(plain)
     for group, prefix in [(config, ""), *((getattr(config, name), f"{name}.") for name in GROUPS)]:
-        for item in fields(group):
-            value = getattr(group, item.name)
-            if item.name not in GROUPS and not fits(value, item.type):
-                raise TypeError(f"{prefix}{item.name}={str(value)[:50]}")
+        for name, kind in _KINDS[type(group)]:
+            if not fits(value := getattr(group, name), kind):
+                raise TypeError(f"{prefix}{name}={str(value)[:50]}")
     return config
 
 
@@ -185,6 +184,9 @@ by which part of itself each initial parameter is changed, up or down.
 """
 
 GROUPS = {"dataset": DatasetConfig, "model": ModelConfig, "dims": DimsConfig, "train": TrainConfig, "eval": EvalConfig}
+
+_KINDS = {kind: [(item.name, item.type) for item in fields(kind) if item.name not in GROUPS]
+          for kind in (Config, *GROUPS.values())}  # fmt: skip
 
 _BEFORE_USES = {"none": [], "projection": ["dx"], "ones": ["dx"]}
 """`model.feedback` -> `model.uses`, of runs whose config was written before there was such a key (2026-11-25)."""

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from weightnet.config import PARAMS, Config
+from weightnet.config import PARAMS, Config, EvalConfig, TrainConfig
 from weightnet.geometry import fed_back
 
 
@@ -35,10 +35,13 @@ def canonical(config: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_BEFORE = {kind: {item.name: item.default if item.default_factory is MISSING else item.default_factory()
+                  for item in fields(kind)} for kind in (TrainConfig, EvalConfig)}  # fmt: skip
+
+
 def _told(group: Any, *, without: Sequence[str]) -> dict[str, Any]:
     """Return a group's fields, but for the younger ones that are as the code was before there were such fields."""
-    before = {item.name: item.default if item.default_factory is MISSING else item.default_factory()
-              for item in fields(group)}  # fmt: skip
+    before = _BEFORE[type(group)]
     return {name: value for name in before if name not in without and (value := getattr(group, name)) != before[name]}
 
 
@@ -84,9 +87,9 @@ def run_id(config: Config) -> str:
     params = [f"{key}{value}" for key, value in told.items() if isinstance(value, int | float | str)]
     short = [part for part in (re.sub(r"[^\w.+]", "_", part) for part in params) if len(part) <= 20]
     prefix = "-".join([config.dataset.name, config.model.name, *kind, *short[:4], *sizes])
-    return f"{prefix}-s{config.seed}-{signature(config)[:8]}"
+    return f"{prefix}-s{config.seed}-{_digest(form)[:8]}"
 
 
-def run_folder(config: Config) -> Path:
-    """Return the folder of a resolved config's run."""
-    return Path(config.outputs) / "runs" / run_id(config)
+def run_folder(config: Config, run: str | None = None) -> Path:
+    """Return the folder of a resolved config's run; `run`: its id, where that is known."""
+    return Path(config.outputs) / "runs" / (run or run_id(config))

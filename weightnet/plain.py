@@ -2,6 +2,11 @@
 
 import errno
 import json
+import re
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, lru_cache
 from io import BufferedReader
 from pathlib import Path
 from types import NoneType, UnionType
@@ -13,8 +18,10 @@ MOST_BYTES = 64 << 20  # of a file that is read as text
 MOST_OF_ANY = 16 << 30  # twice a checkpoint of the largest network there may be: 10 ** 9 parameters, with momentum
 MOST_YAML = 1 << 20
 MOST_DEPTH = 10  # of YAML
+MOST_GROUP = 2000  # signs of a group of a config that is remembered
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it: 8x
+_GROUPS = re.compile(r"^(?=\w+:)", re.MULTILINE)
 
 
 def only_file(path: Path) -> Path:
@@ -26,7 +33,10 @@ def only_file(path: Path) -> Path:
 
 def open_file(path: Path) -> BufferedReader:
     """Open a file to read, and nothing else. OSError: it cannot be, is no file, or larger than any of ours."""
-    if only_file(path).stat().st_size > MOST_OF_ANY:  # a sparse file takes no room
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    if state.st_size > MOST_OF_ANY:  # a sparse file takes no room
         raise OSError(errno.EFBIG, f"is larger than {MOST_OF_ANY >> 30} GB", str(path))
     return path.open("rb")
 
@@ -54,38 +64,63 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds: no references (they may grow without bound), no depth.
 
-    OSError: it cannot be read; ValueError: it is no such file.
+    Files of runs share most of their groups, as text: each of these is parsed once. OSError: it cannot be read;
+    ValueError: it is no such file.
     """
-    text, depth = read_text(path, MOST_YAML), 0
+    text = read_text(path, MOST_YAML)
+    before, *groups = _GROUPS.split(text)
+    if not before and max(map(len, groups), default=MOST_GROUP) < MOST_GROUP:
+        with suppress(ValueError):  # a line in the middle of a value looks like a key: the whole says what it is
+            return {key: _copy(value) for group in groups for key, value in _group(group, path.name).items()}
+    return _mapping(text, path.name)
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    """Return the mapping that the text of a file of this name holds. ValueError: it is none that can be ours."""
+    depth = 0
     try:
         for event in yaml.parse(text, Loader=SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > MOST_DEPTH:
-                raise ValueError(f"{path.name} has references, or is nested too deeply")
+                raise ValueError(f"{name} has references, or is nested too deeply")
         plain = yaml.load(text, Loader=SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{name}: {' '.join(str(error).split())}") from None
     if not isinstance(plain, dict):
-        raise ValueError(f"{path.name} is not a mapping")
+        raise ValueError(f"{name} is not a mapping")
     return plain
+
+
+_group = lru_cache(maxsize=4096)(_mapping)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def fits(value: Any, kind: Any) -> bool:
     """Tell whether a plain value is of a type, as annotations say it: numbers of at most 2 ** 53."""
+    return _check(kind)(value)
+
+
+@cache
+def _check(kind: Any) -> Callable[[Any], bool]:
+    inner = [_check(part) for part in get_args(kind)]
     if isinstance(kind, UnionType):
-        return any(fits(value, option) for option in get_args(kind))
+        return lambda value: any(check(value) for check in inner)
     if kind is Any:
-        return True
+        return lambda value: True
     if kind in (None, NoneType):
-        return value is None
+        return lambda value: value is None
     if kind in (int, float):
-        return type(value) in (int, kind) and not abs(value) > 2**53
-    inner = get_args(kind)
-    if type(value) is dict and get_origin(kind) is dict:
-        return all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in value.items())
-    if type(value) is list and get_origin(kind) is list:
-        return all(fits(item, inner[0]) for item in value)
-    return type(value) is kind
+        return lambda value: type(value) in (int, kind) and not abs(value) > 2**53
+    if get_origin(kind) is dict:
+        return lambda value: type(value) is dict and all(map(inner[0], value)) and all(map(inner[1], value.values()))
+    if get_origin(kind) is list:
+        return lambda value: type(value) is list and all(map(inner[0], value))
+    return lambda value: type(value) is kind
 
 
 def printable(text: str) -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import yaml
 
-from weightnet.experiment import Config, EpochResult, Origin, read_config
+from weightnet.experiment import Config, EpochResult, Origin, arm, read_config, run_id, signature
 from weightnet.plain import open_file, printable, read_text, read_yaml
 from weightnet.runs import history
 from weightnet.runs.lease import Lease, is_held
@@ -60,6 +60,16 @@ class RunState:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the files of a run say."""
+
+    record: Record
+    config: Config
+    metrics: history.Rows
+    feedback: history.Rows
+
+
 class RunFolder:
     """One run's files."""
 
@@ -87,6 +97,24 @@ class RunFolder:
         except TypeError as error:
             raise ValueError(f"config.yaml: {error}") from None
 
+    def read(self) -> Reading:
+        """Return what the files say. OSError, ValueError: what is wrong with them, or with where they are."""
+        if not self.path.is_dir():
+            raise ValueError("is no folder")
+        record, config = read_record(self.path / "run.json"), self.config()
+        if self.path.is_symlink():
+            raise ValueError("is a symbolic link")
+        its = (name := run_id(config)), signature(config), arm(config)
+        if its != (self.path.name, record.signature, record.arm):
+            raise ValueError(f"is not the run that its config.yaml says ({name}), or its run.json")
+        done = record.status == "done"
+        if done and (damage := self.damage(record)):
+            raise ValueError(damage)
+        metrics = self.metrics(config.train.epochs)
+        if metrics and (wrong := history.impossible(metrics, config.train.epochs if done else None)):
+            raise ValueError(wrong)
+        return Reading(record, config, metrics, self.feedback(len(metrics)))
+
     def lock(self) -> Lease:
         """Return the run's lease: whoever executes the run holds it, and it ends with its process, however that ends.
 
@@ -104,9 +132,9 @@ class RunFolder:
         """Return where the run stands; its numbers would come from `origin`, if it were run now."""
         return self.state_of(self.record(), origin)
 
-    def state_of(self, record: Record | None, origin: Origin) -> RunState:
-        """Return where the run stands, given what its run.json says."""
-        if (record is None or record.status == "done") and (damage := self.damage(record)):
+    def state_of(self, record: Record | None, origin: Origin, *, whole: bool = False) -> RunState:
+        """Return where the run stands, given what its run.json says; `whole`: its files are known to be undamaged."""
+        if not whole and (record is None or record.status == "done") and (damage := self.damage(record)):
             return RunState(State.DAMAGED, damage)
         if record and record.status == "done":
             why = record.origin(origin).difference(origin)
@@ -156,7 +184,10 @@ class RunFolder:
 
     def _digest(self, name: str) -> str:
         with open_file(self.path / Path(name).name) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while part := file.read(1 << 20):  # hashlib.file_digest takes twice as long for small files
+                digest.update(part)
+        return digest.hexdigest()
 
     def attic(self) -> Path:
         """Return the folder where finished runs lie whose successors are done. OSError: it cannot be made."""

@@ -232,7 +232,8 @@ def _train(config: Config, folder: RunFolder, training: Training, record: Record
     origin = {name: getattr(record, name) for name in ("signature", "code", "data", "convolutions")}
     origin["torch"] = record.versions["torch"]
     history = _resume(config, folder, training, origin)
-    folder.write_history(history)
+    if history or not folder.lacks(["metrics.csv"]):  # as the checkpoint has them, or those of a run that starts anew
+        folder.write_history(history)
     epochs, name = config.train.epochs, folder.path.name
     bar = Bar(epochs=epochs, steps=training.steps, done=len(history)) if on_terminal() else None
     with bar or nullcontext():

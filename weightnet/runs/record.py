@@ -14,8 +14,6 @@ from typing import Any
 from weightnet.experiment import Config, Origin, arm, device_name, facts, origins, shape, signature
 from weightnet.plain import fits, read_json
 
-_PLAIN: dict[str, Any] = {"verified": dict[str, Any] | None}  # what JSON makes of a field that is no plain value
-
 STATUSES = ("running", "done", "interrupted", "failed")
 
 
@@ -67,23 +65,27 @@ class Record:
         return self.verified.origin if self.verified and made.difference(now) else made
 
 
+_REQUIRED = [item.name for item in fields(Record) if item.default is MISSING and item.default_factory is MISSING]
+_KINDS = {item.name: item.type for item in fields(Record)} | {"verified": dict[str, Any] | None}  # as JSON has it
+
+
 def read_record(path: Path) -> Record:
     """Return what a run.json says. OSError: it cannot be read; ValueError: it is no such record, and why."""
     plain = read_json(path)
     old = "files" not in plain  # recorded before there were digests
     if plain.pop("digest", None) not in (_digest(plain), *([None] if old else [])):
         raise ValueError("run.json is not what the run left")
-    required = [item.name for item in fields(Record) if item.default is MISSING and item.default_factory is MISSING]
-    if missing := [name for name in required if name not in plain]:
+    return record_of(plain)
+
+
+def record_of(plain: dict[str, Any]) -> Record:
+    """Return the record that the plain values of a run.json stand for. ValueError: they stand for none, and why."""
+    if missing := [name for name in _REQUIRED if name not in plain]:
         raise ValueError(f"run.json has no {', '.join(missing)}")
     if plain["status"] not in STATUSES:
         raise ValueError(f"run.json has the status {plain['status']!r}")
-    known = {item.name: plain[item.name] for item in fields(Record) if item.name in plain}
-    if wrong := [
-        item.name
-        for item in fields(Record)
-        if item.name in known and not fits(known[item.name], _PLAIN.get(item.name, item.type))
-    ]:
+    known = {name: plain[name] for name in _KINDS if name in plain}
+    if wrong := [name for name, value in known.items() if not fits(value, _KINDS[name])]:
         raise ValueError(f"run.json has {wrong[0]}={str(known[wrong[0]])[:50]}")
     if verified := known.get("verified"):
         try:

@@ -103,7 +103,7 @@ class Display:
         """Return the epochs so far of each run that is executed; none of one that is replayed."""
         epochs: dict[str, list[dict[str, float]]] = {name: [] for name in self.running}
         for name, task in self.running.items():
-            folder = RunFolder(run_folder(task.config))
+            folder = RunFolder(run_folder(task.config, name))
             with suppress(OSError, ValueError):  # a damaged file of another time: its run will write it anew
                 folder = folder.successor() if folder.successor().path.exists() else folder
                 epochs[name] = folder.metrics() if task.verify_epochs is None else []

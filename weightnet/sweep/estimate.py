@@ -6,13 +6,17 @@ from pathlib import Path
 
 from weightnet.experiment import Config, probe, shape, work
 from weightnet.runs.folder import RunFolder
+from weightnet.runs.readings import readings
 
 
 def seconds_per_epoch(outputs: Path) -> dict[str, float]:
     """Return shape -> median seconds of an epoch, over the finished runs below an output root."""
     found: dict[str, list[float]] = {}
-    for path in (outputs / "runs").glob("*/run.json"):
-        record = RunFolder(path.parent).record()
+    paths = list((outputs / "runs").glob("*/run.json"))
+    known = readings(outputs / "runs", len(paths))
+    for path in paths:
+        reading = known.known(folder := RunFolder(path.parent))
+        record = reading.record if reading else folder.record()
         if record and record.status == "done" and record.shape and record.epochs and record.seconds:
             found.setdefault(record.shape, []).append(record.seconds / record.epochs)
     return {key: statistics.median(values) for key, values in found.items()}

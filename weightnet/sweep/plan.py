@@ -26,6 +26,7 @@ from weightnet.experiment import (
     untaken,
 )
 from weightnet.runs.folder import RunFolder, RunState, State
+from weightnet.runs.readings import readings
 from weightnet.sweep.compose import MOST_JOBS, Composer
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain
@@ -61,7 +62,7 @@ class Job:
     @property
     def folder(self) -> RunFolder:
         """The run's files."""
-        return RunFolder(run_folder(self.config))
+        return RunFolder(run_folder(self.config, self.id))
 
     @property
     def arm(self) -> str:
@@ -90,13 +91,23 @@ class Plan:
 
 def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
     """Return where each run stands, by its id."""
-    return {job.id: _state(job, now) for job, now in zip(jobs, origins(job.config for job in jobs), strict=True)}
+    states = {
+        job.id: _state(job, now, len(jobs)) for job, now in zip(jobs, origins(job.config for job in jobs), strict=True)
+    }
+    for root in {job.folder.path.parent for job in jobs}:
+        readings(root, len(jobs)).save()
+    return states
 
 
-def _state(job: Job, now: Origin) -> RunState:
+def _state(job: Job, now: Origin, count: int) -> RunState:
     """Return where a run stands: a finished one that lacks a file which the config asks for is incomplete."""
-    state = job.folder.state(now)
-    lacking = job.folder.lacks(products(job.config)) if state.state == State.DONE else []
+    folder = job.folder
+    try:
+        known = readings(folder.path.parent, count).of(folder)  # all of it: who looks at the sweep wants it as well
+        state = folder.state_of(known.record, now, whole=True)
+    except (OSError, ValueError, TypeError, ArithmeticError):
+        state = folder.state(now)
+    lacking = folder.lacks(products(job.config)) if state.state == State.DONE else []
     return RunState(State.INCOMPLETE, f"no {' and no '.join(lacking)}") if lacking else state
 
 

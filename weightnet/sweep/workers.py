@@ -97,15 +97,17 @@ def share_out(
         RunFailed: no worker can be started.
     """
     outcomes: dict[int, Outcome] = {}
+    failures = 0
     waiting, held = deque(range(len(tasks))), set[int]()
     with finish_epoch_on_signals() as interrupted, Display(tasks, title) as display, closing(slots):
 
         def end(index: int, outcome: Outcome) -> None:
+            nonlocal failures
             outcomes[index] = outcome
+            failures += outcome.failed
             display.ended(tasks[index], outcome)
 
         while len(outcomes) < len(tasks):
-            failures = sum(outcome.failed for outcome in outcomes.values())
             if interrupted() or (max_failures is not None and failures >= max_failures):
                 slots.finish_epochs()
                 while waiting or held:
