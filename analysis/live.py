@@ -84,7 +84,7 @@ def _left(runs: pd.DataFrame, count: int) -> str:
 def _keyboard() -> Iterator[Callable[[float], str]]:
     """Give a function that waits so many seconds for a key, and returns it; "" where none was pressed."""
     if not sys.stdin.isatty():
-        yield lambda seconds: time.sleep(seconds) or ""
+        yield _none
         return
     before = termios.tcgetattr(sys.stdin)
 
@@ -96,3 +96,8 @@ def _keyboard() -> Iterator[Callable[[float], str]]:
         yield pressed
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _none(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""

@@ -14,6 +14,7 @@ import warnings
 
 import lightning
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -56,7 +57,7 @@ def main() -> None:
             train, test = loaders(options.dataset, options.root)
             trainer = lightning.Trainer(
                 max_epochs=options.epochs, accelerator="cpu", default_root_dir=folder, enable_progress_bar=False,
-                enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=40,
+                enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=40, logger=CSVLogger(folder),
             )  # fmt: skip
             start = time.perf_counter()
             trainer.fit(Module(options.dataset, name), train, test)

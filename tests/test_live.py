@@ -13,12 +13,12 @@ def frames(outputs: Path, keys: str, monkeypatch: pytest.MonkeyPatch) -> list[st
     """The lines of all frames, each key pressed at the end of one."""
     pressed = iter([*keys])
 
-    def nap(seconds: float) -> str:
+    def wait(seconds: float) -> str:
         if not (key := next(pressed, "")):
             raise KeyboardInterrupt
         return key
 
-    monkeypatch.setattr("time.sleep", nap)
+    monkeypatch.setattr("analysis.live._none", wait)
     console = Console(file=StringIO(), width=200, height=60)
     live.watch(outputs, console)
     assert isinstance(console.file, StringIO)

@@ -132,7 +132,7 @@ class _Cell:
         """Make room."""
         from IPython.display import display  # there, since this is a notebook
 
-        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
+        self.handle = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call, unused-ignore]
 
     def update(self, shown: Group, *, refresh: bool) -> None:
         """Draw."""
