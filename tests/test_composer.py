@@ -77,6 +77,7 @@ def by_us(sweep: Composer, parts: tuple[str, ...]) -> Config | str:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=OVERRIDES)
 @example(parts=("model=pool", "model.kind=dense"))
+@example(parts=("train.lr=0.1", "train={lr:0.5}"))
 def test_every_override_set_gives_what_hydra_gives(sweep: Composer, parts: tuple[str, ...]) -> None:
     assert by_us(sweep, parts) == by_hydra(sweep, parts)
 

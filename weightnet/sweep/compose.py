@@ -218,12 +218,16 @@ class Composer:
     def compose(self, parts: Sequence[str]) -> Config:
         """Return the config of the job with these overrides, not resolved; errors are those of Hydra's composition."""
         choices = tuple(part for part in parts if not self._may_be_plain(part))
-        if all(self._parse(part).key_or_group in self.groups for part in choices):
+        if all(self._is_choice(self._parse(part)) for part in choices):
             base, values = self._base(choices), [self._parse(part) for part in parts if part not in choices]
             with suppress(HydraException, OmegaConfBaseException):
                 if config := self._with_values(*base, values):
                     return config
         return build(_plain(self.loader.load_sweep_config(self.master, list(parts))))
+
+    def _is_choice(self, override: Override) -> bool:
+        """Tell whether the override chooses of a group; `train={lr: 0.5}` sets values, in the order of all others."""
+        return override.key_or_group in self.groups and not isinstance(override.value(), dict)
 
     def _may_be_plain(self, part: str) -> bool:
         """Tell whether the override gives an existing key a value that needs no resolving."""
