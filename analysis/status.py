@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console, Group
-from rich.table import Table
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from analysis.load import Runs, count_runs, load_runs
+from weightnet.sweep.display import as_table
 
 STYLES = {"done": "green", "stale": "magenta", "running": "cyan", "interrupted": "yellow", "failed": "red"}
 
@@ -39,15 +39,16 @@ def view(loaded: Runs, limit: int | None = None) -> Group:
     return Group(table(runs, limit), *lines, Text(f"{count_runs(len(runs))}: {counts}; {skipped} skipped"))
 
 
-def table(runs: pd.DataFrame, limit: int | None = None, name: str = "run") -> Table:
+def table(runs: pd.DataFrame, limit: int | None = None, name: str = "run") -> RenderableType:
     """Return a row for each run, called by the column `name`; where they are too many, of the last ones."""
-    shown = Table("run", "state", "epoch", "accuracy", "age", box=None, pad_edge=False)
-    for _, run in runs.tail(limit or len(runs)).iterrows():
+    rows = list[tuple[str | Text, ...]]()
+    columns = [name, "status", "epoch", "train.epochs", "test_accuracy", "diverged", "age"]
+    for run in runs.tail(limit or len(runs))[columns].to_dict("records"):
         label, epochs = Text(run["status"], STYLES[run["status"]]), f"{run['epoch']}/{run['train.epochs']}"
         known = run["epoch"] and run["status"] not in ("interrupted", "failed")  # no digest holds their numbers
         accuracy = f"{run['test_accuracy']:.2%}{', diverged' if run['diverged'] else ''}" if known else ""
-        shown.add_row(Text(run[name], no_wrap=True), label, epochs, accuracy, _ago(run["age"]))
-    return shown
+        rows.append((Text(run[name], no_wrap=True), label, epochs, accuracy, _ago(run["age"])))
+    return as_table(["run", "state", "epoch", "accuracy", "age"], rows)
 
 
 def reasons(runs: pd.DataFrame) -> list[Text]:

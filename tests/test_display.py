@@ -5,13 +5,14 @@ from io import StringIO
 import pytest
 from conftest import make_record
 from rich.console import Console
+from rich.text import Text
 
 from weightnet.config import Config
 from weightnet.errors import RunFailed
 from weightnet.identity import run_folder, run_id
 from weightnet.net.epoch import EpochResult
 from weightnet.runs.folder import RunFolder
-from weightnet.sweep.display import Display
+from weightnet.sweep.display import MOST_ROWS, Display, as_table
 from weightnet.sweep.engine import Outcome, Task
 
 
@@ -57,3 +58,16 @@ def test_who_waits_says_once_for_whom(make_config: Callable[..., Config], capsys
             display.paused(Task(config, []))
     holder = "executed by process 77 on far, since 2026-11-25T00:00:00+00:00"
     assert capsys.readouterr().out.count(f"{run_id(config)} is {holder}; this sweep waits for it") == 1
+
+
+def test_a_long_table_says_what_a_short_one_does() -> None:
+    rows = [(f"run-{number}", Text("done", "green"), "[1/2]") for number in range(MOST_ROWS + 1)]
+
+    def lines(count: int) -> list[list[str]]:
+        console = Console(file=StringIO(), width=200, markup=False)
+        console.print(as_table(["run", "state", "epoch"], rows[:count]))
+        assert isinstance(console.file, StringIO)
+        return [line.split() for line in console.file.getvalue().splitlines()]
+
+    short, long = lines(MOST_ROWS), lines(MOST_ROWS + 1)
+    assert long[:-1] == short and long[-1] == [f"run-{MOST_ROWS}", "done", "[1/2]"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import StringIO
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,8 @@ from rich.text import Text
 from weightnet.experiment import run_folder, run_id, work
 from weightnet.runs.folder import RunFolder
 from weightnet.sweep.engine import Outcome, Task
+
+MOST_ROWS = 1000  # of a table: rich takes a millisecond for each
 
 
 class Display:
@@ -148,6 +150,18 @@ class _Cell:
 
     def _show(self, lines: Sequence[str]) -> None:
         self.handle.update({"text/plain": "\n".join(lines)}, raw=True)
+
+
+def as_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> RenderableType:
+    """Return a table that fits itself to the terminal; of more than `MOST_ROWS`, plain lines."""
+    if len(rows) <= MOST_ROWS:
+        table = Table(*columns, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        return table
+    cells = [[str(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return Group(*(Text("  ".join(map(str.ljust, row, widths)).rstrip(), no_wrap=True) for row in cells))
 
 
 def _name(task: Task) -> str:

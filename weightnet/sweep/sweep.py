@@ -18,12 +18,12 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, read_write
 from rich import filesize
 from rich.console import Console
-from rich.table import Table
 
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import AnalysisConfig, facts, slower
 from weightnet.runs.folder import RunState, State, write_csv, write_whole
 from weightnet.sweep.compose import Composer
+from weightnet.sweep.display import as_table
 from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match, program
@@ -165,18 +165,17 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
     seconds = estimate([job.config for job in plan.jobs], outputs, probing=[job.config for job in to_run])
     running = {job.id for job in to_run}
     columns = ("id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "|me|^2", "filler", "map", "time")
-    table = Table(*columns, box=None, pad_edge=False)
-    total = 0.0
+    rows, total = list[tuple[str, ...]](), 0.0
     for job, duration in zip(plan.jobs, seconds, strict=True):
         known = facts(job.config)
         dx, runs = known["dx"], job.id in running
         size = filesize.decimal(known["map"], precision=2) if known["map"] >= 1000 else ""
         total += duration if runs else 0
-        table.add_row(
+        rows.append((
             job.id, job.differing, states[job.id].state, "yes" if runs else "", f"{known['parameters']:,}",
             str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", *_length(known), size, _duration(duration),
-        )  # fmt: skip
-    Console(width=None if sys.stdout.isatty() else 400, markup=False).print(table)
+        ))  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 400, markup=False).print(as_table(columns, rows))
     _say(plan, states, len(to_run), "none")
     if plan.search:
         total = sum(seconds) / len(seconds) * plan.search.runs
