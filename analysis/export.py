@@ -74,17 +74,19 @@ def _follow(tracker: Tracker, asked: Callable[[], Asked], sweep: Path | None, *,
     """Export runs, again and again if asked to; return the last ones. Nothing is said twice."""
     said, quiet = set[str](), 0.0
     while True:
-        with redirect_stderr(StringIO()) as told:
-            loaded, experiments = asked()
+        told = StringIO()
+        try:
+            with redirect_stderr(told):
+                loaded, experiments = asked()
+        finally:
+            lines = [line for line in told.getvalue().splitlines() if line not in said]
+            sys.stderr.writelines(f"{line}\n" for line in lines)
         runs = tracked(loaded, experiments, sweep.name if sweep else "")
-        for line in told.getvalue().splitlines():
-            if line not in said:
-                print(line, file=sys.stderr)
         if not (runs or watch):
             raise RunFailed(f"no run to export in {loaded.outputs}/runs")
         if (line := _write(tracker, runs)) not in said:
             print(line, flush=True)
-        said |= {line, *told.getvalue().splitlines()}
+        said |= {line, *lines}
         quiet = 0 if any(run.tags["state"] == "running" for run in runs) else quiet + EVERY
         ended = sweep is not None and (sweep / "summary.csv").exists()
         if not watch or (quiet and ended) or quiet > QUIET:
@@ -114,7 +116,7 @@ def tracked(loaded: Runs, experiments: Sequence[Experiment], sweep: str = "") ->
                 config={_name(key): value for key, value in flat(asdict(config)).items()
                         if value is not None and key not in ("outputs", "data_root")},
                 epochs=epochs,
-                row={**{str(column): value for column, value in row.items()}, **names, "label": tags["arm"]},
+                row={str(column): value for column, value in row.items()} | names | {"label": tags["arm"]},
             )  # fmt: skip
     return list(found.values())
 

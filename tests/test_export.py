@@ -182,7 +182,8 @@ def test_names_in_a_file_are_no_paths(
     make_config: MakeConfig, tmp_path: Path, kind: str, said: Callable[..., list[str]]
 ) -> None:
     add_own(
-        write_run(make_config(model="baseline"), [0.5, 0.75]), **{"../../../x": [1, 2], "..": [3, 4], "é:\t": [5, 6]}
+        write_run(make_config(model="baseline"), [0.5, 0.75]),
+        **{"../../../x": [1, 2], "..": [3, 4], "é:\t": [5, 6]},
     )
     assert said(kind, tmp_path / "outputs")[0] == "1 run, 2 epochs: 1 new"
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]

@@ -99,6 +99,9 @@ def breakage(name: str) -> Callable[[Path], object]:
         "an epoch twice": lambda folder: (folder / "metrics.csv").write_text(
             ",".join(METRICS) + "\n1,23,1,1,1,1\n1,23,1,1,1,1\n"
         ),
+        "record is no text": lambda folder: (folder / "run.json").write_text(
+            (folder / "run.json").read_text().replace("c0de", "\\ud800")
+        ),
         "binary": lambda folder: (folder / "run.json").write_bytes(b"\xff\xfe\x00"),
         "emptied folder": lambda folder: [path.unlink() for path in folder.iterdir()],
     }[name]
@@ -107,8 +110,8 @@ def breakage(name: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     "name",
     ["no record", "no config", "no metrics", "half a record", "record is a list", "record lacks fields",
-     "config is no YAML", "config is a word", "config lacks keys", "empty metrics", "other columns",
-     "words for numbers", "done but short", "an epoch twice", "binary", "emptied folder"],
+     "record is no text", "config is no YAML", "config is a word", "config lacks keys", "empty metrics",
+     "other columns", "words for numbers", "done but short", "an epoch twice", "binary", "emptied folder"],
 )  # fmt: skip
 def test_a_broken_folder_is_named_and_skipped(outputs: Path, make_config: MakeConfig, name: str) -> None:
     broken = run_folder(make_config(seed=2))

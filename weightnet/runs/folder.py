@@ -18,6 +18,7 @@ import csv
 import errno
 import hashlib
 import io
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -107,6 +108,7 @@ class RunFolder:
         its = (name := run_id(config)), signature(config), arm(config)
         if its != (self.path.name, record.signature, record.arm):
             raise ValueError(f"is not the run that its config.yaml says ({name}), or its run.json")
+        json.dumps([asdict(record), asdict(config)], ensure_ascii=False).encode()  # ValueError: JSON knows more signs
         done = record.status == "done"
         if done and (damage := self.damage(record)):
             raise ValueError(damage)
