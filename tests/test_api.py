@@ -174,6 +174,7 @@ README = re.findall(r"```python\n(import weightnet\n.*?)```", (ROOT / "README.md
 
 SCRIPT = """
 import os, signal, sys, threading, weightnet
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs these tests may ignore it
 print("begins")
 run = weightnet.run("model=pool seed=1 dataset=digits device=cpu train.epochs=2 train.save_model=true outputs=o")
 assert weightnet.run("model=pool seed=1 dataset=digits device=cpu train.epochs=2 outputs=o") == run
