@@ -41,7 +41,7 @@ def _studies(options: argparse.Namespace, sweep: Sweep | None) -> list[Study]:
     """Gather what is asked for."""
     loaded, asked = _asked(options, sweep)
     studies: list[Study] = []
-    for name, experiments in asked.items():
+    for name, experiments in asked:
         try:
             studies += gather_drawn(experiments, loaded, _shown(options))
         except RunFailed as error:
@@ -54,10 +54,10 @@ def _shown(options: argparse.Namespace) -> Options:
     return Options(**given)
 
 
-def _asked(options: argparse.Namespace, sweep: Sweep | None) -> tuple[Runs, dict[str, list[Experiment]]]:
-    """Return runs, and by the experiment's name whose they are: all that each draws that is named.
+def _asked(options: argparse.Namespace, sweep: Sweep | None) -> tuple[Runs, list[tuple[str, list[Experiment]]]]:
+    """Return runs, and whose they are: the names that are given, each with the experiments that it draws.
 
-    Else, under "", what overrides ask for; else the sweep.
+    Else, named "", what overrides ask for; else the sweep.
     """
     names = [word for word in options.names if "=" not in word]
     overrides = [word for word in options.names if "=" in word]
@@ -65,13 +65,13 @@ def _asked(options: argparse.Namespace, sweep: Sweep | None) -> tuple[Runs, dict
     if names:
         experiment_names(config_dir, asked=names)  # says which are broken
         loaded = report_skipped(load_runs(options.outputs))
-        return loaded, {name: load_drawn(name, overrides, config_dir=config_dir) for name in names}
+        return loaded, [(name, load_drawn(name, overrides, config_dir=config_dir)) for name in names]
     if overrides:
         experiment = asked_for(overrides, config_dir=config_dir)
-        return report_skipped(load_runs(options.outputs, experiment.runs)), {"": [experiment]}
+        return report_skipped(load_runs(options.outputs, experiment.runs)), [("", [experiment])]
     if sweep:
         loaded = report_skipped(load_runs(options.outputs, sweep.runs))
-        return loaded, {"": experiments_of(sweep, loaded, config_dir=config_dir)}
+        return loaded, [("", experiments_of(sweep, loaded, config_dir=config_dir))]
     if options.reference:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
     arms = set(load_runs(options.outputs).runs["arm"])
@@ -156,7 +156,7 @@ def _export(options: argparse.Namespace) -> None:
         if whole:
             return report_skipped(load_runs(options.outputs)), []
         loaded, found = _asked(options, sweep)
-        return loaded, [experiment for experiments in found.values() for experiment in experiments]
+        return loaded, [experiment for _, experiments in found for experiment in experiments]
 
     into = Path(options.into or Path(options.outputs, "export", options.to))
     export(options.to, into, asked, _shown(options), sweep=sweep.folder if sweep else None, watch=options.watch)
