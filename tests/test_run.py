@@ -42,7 +42,7 @@ def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess
         (["-m", "model=pool,pol"], "did you mean pool?"),
         (["-m", "dims=controlled", "dims.m=31,30,33"], "2 of 3 combinations do not fit; these do: dims.m=31\n"),
         (["-m", "dataset=digits", "seed=1,x"], "seed"),
-        (["-m", "seed=range(1,4),7"], "seed=range(1,4),7: a range, glob or interval stands alone; else write all values out"),
+        (["-m", "seed=range(1,4),7"], "seed=range(1,4),7: a range, glob or interval stands alone; else"),
         (["-m", "--cfg", "job"], "-m and --cfg exclude one another"),
         (["-m", "+hydra.launcher.ray.remote.num_cpus=1"], "hydra.launcher.ray: there is no such key; `python"),
         (["-m", "seed=1,2", "hydra.launcher.processes=-1"], "hydra.launcher.processes=-1: must be greater than 0"),
