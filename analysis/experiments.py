@@ -19,7 +19,8 @@ from analysis.metrics import ACCURACY, DEFAULT, Outcome, read_outcome
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.identity import arm
-from weightnet.sweep.compose import composer, config_loader, schema
+from weightnet.sweep.compose import composer, schema
+from weightnet.sweep.conf_folders import config_loader
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain, program
 from weightnet.sweep.plan import Plan, make_plan

@@ -23,7 +23,7 @@ from analysis.panels import name
 from analysis.study import Study
 from analysis.tables import final_table, printable
 from weightnet.runs.folder import write_whole
-from weightnet.sweep.compose import CONF, extra_folders
+from weightnet.sweep.conf_folders import experiment_file
 
 RUN_COLUMNS = {
     "run": "run", "status": "state", "label": "arm", "seed": "seed", "epoch": "epochs", "accuracy": "test accuracy",
@@ -109,12 +109,10 @@ def _section(study: Study, folder: Path) -> dict[str, Any]:
 
 def _question(name: str) -> str:
     """Return what an experiment's YAML begins with: what is asked, and what was predicted; "" where there is none."""
-    for folder in (CONF, Path("conf"), *extra_folders):
-        if (path := folder / "experiment" / f"{name}.yaml").is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            first = takewhile(lambda line: line.startswith("#"), lines)
-            return " ".join(line.lstrip("# ") for line in first if not line.startswith("# @"))
-    return ""
+    if not (path := experiment_file(name)):
+        return ""
+    first = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in first if not line.startswith("# @"))
 
 
 def _answer(compared: pd.DataFrame, outcome: Outcome) -> list[str]:

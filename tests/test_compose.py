@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from weightnet.errors import UserError
 from weightnet.identity import run_id, signature
 from weightnet.matching import solve
-from weightnet.sweep.compose import CONF, Composer, composer, to_config
+from weightnet.sweep.compose import Composer, composer, to_config
+from weightnet.sweep.conf_folders import CONF
 from weightnet.sweep.plan import make_plan
 
 

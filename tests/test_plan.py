@@ -9,7 +9,8 @@ from test_own import MEAN
 from weightnet.errors import UserError
 from weightnet.net.epoch import EpochResult
 from weightnet.runs.folder import State
-from weightnet.sweep.compose import Composer, composer, offer_own_models
+from weightnet.sweep.compose import Composer, composer
+from weightnet.sweep.conf_folders import offer_own_models
 from weightnet.sweep.plan import RERUN, Plan, combinations, make_plan, read_states
 
 

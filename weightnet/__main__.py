@@ -11,7 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from weightnet.errors import ArgumentParser, UserError
-from weightnet.sweep.compose import CONF, offer_own_models, to_config
+from weightnet.sweep.compose import to_config
+from weightnet.sweep.conf_folders import CONF, offer_own_models
 from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
 from weightnet.sweep.mistakes import plainly, program, refuse
 from weightnet.sweep.plan import ANEW

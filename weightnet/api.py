@@ -21,7 +21,8 @@ from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import forget_own_code, products
 from weightnet.results import Run, Runs
 from weightnet.runs.folder import State
-from weightnet.sweep.compose import CONF, composer, offer_own_models
+from weightnet.sweep.compose import composer
+from weightnet.sweep.conf_folders import CONF, offer_own_models
 from weightnet.sweep.engine import Task
 from weightnet.sweep.mistakes import program, refuse, understood
 from weightnet.sweep.plan import RERUN, make_plan, read_states

@@ -3,7 +3,7 @@
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from weightnet.sweep.compose import users_folders
+from weightnet.sweep.conf_folders import users_folders
 
 
 class UsersFolders(SearchPathPlugin):

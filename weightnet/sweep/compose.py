@@ -3,18 +3,14 @@
 import itertools
 import math
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Sweep
 from hydra.errors import HydraException
@@ -23,18 +19,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from weightnet.errors import UserError
-from weightnet.experiment import AnalysisConfig, Config, build, is_own, resolve, untaken
+from weightnet.experiment import AnalysisConfig, Config, build, resolve, untaken
+from weightnet.sweep.conf_folders import config_loader, offer_own_models
 from weightnet.sweep.interval import Interval, read_interval
 from weightnet.sweep.mistakes import refuse
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-"""The folder of our YAML files: inside an installed package, beside the package in a checkout."""
 
 MOST_VALUES, MOST_JOBS = 100_000, 1_000_000  # of a key, of a sweep's combinations
 
 FREE = ("model.params", "eval.metrics")  # keys whose own keys are the user's
-
 
 _OF_THE_SWEEP = ("hydra", "analysis")  # keys that are part of no run
 _NUMBER = re.compile(
@@ -55,8 +47,6 @@ def schema() -> DictConfig:
 
 ConfigStore.instance().store(name="schema", node=schema(), provider="weightnet")
 
-extra_folders: list[Path] = []  # of YAML, besides ours and the working directory's: see `users_folders`
-
 
 @contextmanager
 def composer(overrides: Sequence[str] = (), *, config_dir: str | None = None) -> "Iterator[Composer]":
@@ -65,47 +55,6 @@ def composer(overrides: Sequence[str] = (), *, config_dir: str | None = None) ->
     offer_own_models(overrides)
     with config_loader(config_dir) as loader:
         yield Composer(loader, overrides)
-
-
-@contextmanager
-def config_loader(config_dir: str | None = None) -> Iterator[ConfigLoader]:
-    """Yield Hydra's loader: the one of run.py where that is what runs, else one with `config_dir` as it takes it.
-
-    UserError: there is no such folder.
-    """
-    if config_dir is not None and not Path(config_dir).is_dir():
-        raise UserError(f"--config-dir={config_dir}: there is no such folder")
-    extra_folders[:] = [Path(config_dir)] if config_dir is not None else []
-    initialized = GlobalHydra.instance().is_initialized()
-    with nullcontext() if initialized else initialize_config_dir(str(CONF), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
-
-
-def users_folders() -> Iterator[Path]:
-    """Yield the folders of YAML beside the user's work, where Hydra looks after ours.
-
-    Says on stderr which of their files are not read, because ours of the same name come first.
-    """
-    for folder in (Path.cwd() / "conf", *extra_folders):
-        if folder.is_dir() and not folder.samefile(CONF):
-            for path in sorted(folder.glob("*/*.yaml")):
-                ours = CONF / path.relative_to(folder)
-                if ours.exists() and ours.read_bytes() != path.read_bytes():
-                    print(f"{path} is not read: weightnet has a {path.parent.name}={path.stem}; call it otherwise",
-                          file=sys.stderr)  # fmt: skip
-            yield folder.absolute()
-
-
-def offer_own_models(overrides: Iterable[str]) -> None:
-    """Let `model=my_file.py:MyFeedback`, also among others, choose a model of the user's own without YAML."""
-    for override in overrides:
-        key, _, values = override.partition("=")
-        for value in values.split(",") if key == "model" else ():
-            if is_own(value := value.strip(" '\"")):
-                node = {"name": value.rpartition(":")[2], "feedback": value}
-                *folders, name = value.split("/")
-                store = ConfigStore.instance().store
-                store(group="/".join(["model", *folders]), name=name, node=node, package="model", provider="weightnet")
 
 
 def to_config(cfg: DictConfig) -> Config:

@@ -20,6 +20,7 @@ from yaml import YAMLError
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import PARAMS, AnalysisConfig, Config, is_own
 from weightnet.plain import printable
+from weightnet.sweep.conf_folders import experiment_file
 from weightnet.sweep.interrupt import exit_status, received
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -133,7 +134,7 @@ def explain(error: BaseException) -> str:
                 return f"--config-name={cause.missing_cfg_file}: there is no such config; leave the flag out"
             if group == "model" and choice.endswith(".py"):
                 return f"model={choice}: must name the class, too: model={choice}:MyFeedback"
-            if _is_experiment(choice):
+            if experiment_file(choice):
                 return f"{group}={choice}: is an experiment: experiment={choice}"
             if group == "hydra/launcher" and choice == "joblib":
                 return f"{group}={choice}: takes the package hydra-joblib-launcher: pip install 'weightnet[joblib]'"
@@ -165,12 +166,6 @@ def explain(error: BaseException) -> str:
             wrong = "must be a list, as in [1,2]" if "ListConfig" in str(cause) else _first_line(cause)
             return f"{cause.full_key}: {wrong}"
     return _first_line(error)
-
-
-def _is_experiment(name: str) -> bool:
-    from weightnet.sweep.compose import CONF  # not above: it imports this module
-
-    return any((folder / "experiment" / f"{name}.yaml").is_file() for folder in (CONF, Path("conf")))
 
 
 def _is_hydras(error: ValueError) -> bool:
