@@ -23,7 +23,8 @@ from benchmarks import compose
 from benchmarks.sweep_overhead import write_run
 from weightnet.runs.readings import CACHE
 from weightnet.sweep.compose import composer
-from weightnet.sweep.plan import make_plan, read_states
+from weightnet.sweep.plan import make_plan
+from weightnet.sweep.states import read_states
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["dataset=digits", "train.epochs=1", "train.subset=64", "device=cpu"]

@@ -10,7 +10,8 @@ from benchmarks import archive, many, notebook
 from benchmarks.sweep_overhead import TRIVIAL, write_finished
 from weightnet.runs.folder import RunState, State
 from weightnet.sweep.compose import composer
-from weightnet.sweep.plan import make_plan, read_states
+from weightnet.sweep.plan import make_plan
+from weightnet.sweep.states import read_states
 
 
 @pytest.mark.parametrize(("dataset", "model"), [key for key in naive.NETWORKS if key != ("cifar", "rmp")], ids="-".join)

@@ -11,7 +11,8 @@ from weightnet.net.epoch import EpochResult
 from weightnet.runs.folder import State
 from weightnet.sweep.compose import Composer, composer
 from weightnet.sweep.conf_folders import offer_own_models
-from weightnet.sweep.plan import RERUN, Plan, combinations, make_plan, read_states
+from weightnet.sweep.plan import Plan, combinations, make_plan
+from weightnet.sweep.states import RERUN, read_states
 
 
 @pytest.fixture(autouse=True)

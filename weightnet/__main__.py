@@ -15,7 +15,7 @@ from weightnet.sweep.compose import to_config
 from weightnet.sweep.conf_folders import CONF, offer_own_models
 from weightnet.sweep.interrupt import SIGNALS, finish_epoch_on_signals
 from weightnet.sweep.mistakes import plainly, program, refuse
-from weightnet.sweep.plan import ANEW
+from weightnet.sweep.states import ANEW
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -25,7 +25,8 @@ from weightnet.sweep.compose import composer
 from weightnet.sweep.conf_folders import CONF, offer_own_models
 from weightnet.sweep.engine import Task
 from weightnet.sweep.mistakes import program, refuse, understood
-from weightnet.sweep.plan import RERUN, make_plan, read_states
+from weightnet.sweep.plan import make_plan
+from weightnet.sweep.states import RERUN, read_states
 from weightnet.sweep.workers import execute
 
 __all__ = ["Run", "RunFailed", "Runs", "UserError", "load", "run", "sweep"]

@@ -1,4 +1,4 @@
-"""What a sweep will do: its jobs, each once; and, read afterwards from the run folders, their states."""
+"""What a sweep will do: its jobs, each once. It looks at no run folder; `weightnet.sweep.states` does, afterwards."""
 
 import itertools
 import re
@@ -15,39 +15,21 @@ from weightnet.experiment import (
     GROUPS,
     AnalysisConfig,
     Config,
-    Origin,
     arm,
-    origins,
-    products,
     resolve,
     run_folder,
     run_id,
     signature,
     untaken,
 )
-from weightnet.runs.folder import RunFolder, RunState, State
-from weightnet.runs.readings import readings
+from weightnet.runs.folder import RunFolder
 from weightnet.sweep.compose import MOST_JOBS, Composer
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain
 from weightnet.sweep.search import Search, SearchConfig, SearchedArm, Values, check_options
 
-_UNFINISHED = {State.MISSING, State.INCOMPLETE, State.INTERRUPTED, State.FAILED, State.RUNNING}
 IMPOSSIBLE = ("refuse", "skip")
 """`hydra.sweeper.impossible`: what is done with combinations whose dimensions do not fit."""
-
-ANEW = ("all", "stale")
-"""Of `RERUN`: what executes runs though they are done."""
-
-RERUN: dict[str, set[State]] = {
-    "missing": {*_UNFINISHED, State.DAMAGED},
-    "stale": {*_UNFINISHED, State.DAMAGED, State.STALE},
-    "verify": {State.STALE},
-    "failed": {State.FAILED},
-    "all": set(State),
-    "none": set(),
-}
-"""`hydra.sweeper.rerun` -> the states that it runs (`verify` replays them). What another process runs is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +71,11 @@ class Plan:
         return {job.config.dataset.name: job.config.dataset.margin for job in self.jobs}
 
 
-def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
-    """Return where each run stands, by its id."""
-    states = {
-        job.id: _state(job, now, len(jobs)) for job, now in zip(jobs, origins(job.config for job in jobs), strict=True)
-    }
-    for root in {job.folder.path.parent for job in jobs}:
-        readings(root, len(jobs)).save()
-    return states
-
-
-def _state(job: Job, now: Origin, count: int) -> RunState:
-    """Return where a run stands: a finished one that lacks a file which the config asks for is incomplete."""
-    folder = job.folder
-    try:
-        known = readings(folder.path.parent, count).of(folder)  # all of it: who looks at the sweep wants it as well
-        state = folder.state_of(known.record, now, whole=True)
-    except (OSError, ValueError, TypeError, ArithmeticError):
-        state = folder.state(now)
-    lacking = folder.lacks(products(job.config)) if state.state == State.DONE else []
-    return RunState(State.INCOMPLETE, f"no {' and no '.join(lacking)}") if lacking else state
-
-
 def make_plan(
     composer: Composer, *, zipped: Sequence[str] = (), exclude: Sequence[str] = (), impossible: str = "refuse",
     looks: Sequence[int] = (), search: SearchConfig | None = None,
 ) -> Plan:  # fmt: skip
-    """Compose and check all jobs of a sweep; of a search those of its first round. It looks at no run folder.
+    """Compose and check all jobs of a sweep; of a search those of its first round.
 
     `zipped` are axes that move together, as "key,key"; `exclude` combinations to leave out, as "key=value,key=value";
     `impossible`: `skip` leaves out combinations whose dimensions do not fit; `looks` are the numbers of seeds after

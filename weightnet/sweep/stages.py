@@ -9,8 +9,9 @@ from typing import Protocol
 
 from weightnet.runs.folder import State
 from weightnet.sweep.compose import Composer
-from weightnet.sweep.plan import Job, Plan, read_states, trial_jobs
+from weightnet.sweep.plan import Job, Plan, trial_jobs
 from weightnet.sweep.search import Search, SearchedArm, Told, Values
+from weightnet.sweep.states import read_states
 
 _ENDED = {State.DONE, State.STALE, State.INCOMPLETE, State.FAILED}
 

@@ -27,9 +27,10 @@ from weightnet.sweep.display import as_table
 from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match, program
-from weightnet.sweep.plan import ANEW, RERUN, Job, Plan, make_plan, read_states
+from weightnet.sweep.plan import Job, Plan, make_plan
 from weightnet.sweep.search import SearchConfig
 from weightnet.sweep.stages import Looks, stages
+from weightnet.sweep.states import ANEW, RERUN, read_states
 
 _EXPLAINED = (State.STALE, State.DAMAGED, State.INCOMPLETE)
 
