@@ -20,14 +20,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightnet import native, registry
+from weightnet import fingerprint, native, own, registry
 from weightnet.config import PARAMS, AnalysisConfig, Config, DatasetConfig, build, read_config
 from weightnet.dose import dose, filler_share
-from weightnet.fingerprint import ENTRANCES, Origin, _code, origins, own_targets
+from weightnet.fingerprint import ENTRANCES, Origin, origins, own_targets
 from weightnet.geometry import carried, dropped, fed_back, map_bytes, parameter_count, training_examples, work
 from weightnet.identity import arm, run_folder, run_id, shape, signature
 from weightnet.net.epoch import METRICS, EpochResult
-from weightnet.own import files, forget, is_own
+from weightnet.own import files, is_own
 from weightnet.resolve import resolve as _resolve
 
 if TYPE_CHECKING:
@@ -116,18 +116,18 @@ def copy_code(configs: Iterable[Config], folder: Path) -> None:
 
     UserError: code of the user's own lies outside of the working directory.
     """
-    own = [files(target) for target in dict.fromkeys(name for config in configs for name in own_targets(config))]
+    sources = [files(target) for target in dict.fromkeys(name for config in configs for name in own_targets(config))]
     package = Path(__file__).parent
     shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, text in (item for texts in own for item in texts.items()):
+    for path, text in (item for texts in sources for item in texts.items()):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 
 
 def forget_own_code() -> None:
     """Read the user's own code anew where it has been edited, in a process that lives on (`weightnet.own.forget`)."""
-    if forget():
-        _code.cache_clear()
+    if own.forget():
+        fingerprint.forget()
         sys.modules.pop("weightnet.net.trial", None)  # what it has tried out
 
 

@@ -100,6 +100,11 @@ def own_targets(config: Config) -> list[str]:
     return [name for name in named if name is not None and is_own(name)]
 
 
+def forget() -> None:
+    """Take fingerprints anew, where `weightnet.own.forget` has forgotten code."""
+    _code.cache_clear()
+
+
 @lru_cache
 def _code(named: tuple[str, ...], own: tuple[str, ...] = (), folder: str = "") -> tuple[str, dict[str, str]]:
     """Return the hash of all definitions that a run reaches which names these, and that of each.
