@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,3 +123,37 @@ def real_data() -> Path:
     if not (REAL_DATA / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
         pytest.skip(f"needs the real MNIST and CIFAR-10 in {REAL_DATA} (set WEIGHTNET_DATA)")
     return REAL_DATA
+
+
+MEAN = """
+from torch import Tensor, nn
+
+
+class MeanFeedback(nn.Module):
+    def __init__(self, dx: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.dx, self.gain = dx, gain
+
+    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
+        return self.gain * weight1.mean(dim=0)[: self.dx]
+"""
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in a folder of one's own, with a feedback in it."""
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    (tmp_path / "mine" / "my_feedback.py").write_text(MEAN)
+    yield tmp_path / "mine"
+
+
+@pytest.fixture
+def own(make_config: Callable[..., Config]) -> Callable[..., Config]:
+    """Return a builder of configs, not resolved, with a feedback of one's own."""
+
+    def make(feedback: str = "my_feedback.py:MeanFeedback", **changes: Any) -> Config:
+        return make_config(feedback=feedback, resolved=False, **changes)
+
+    return make

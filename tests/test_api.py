@@ -12,11 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, expand, metrics
+from conftest import MEAN, ROOT, expand, metrics
 from hydra.core.global_hydra import GlobalHydra
 from processes import records
 from test_load import write_run
-from test_own import MEAN
 
 import weightnet
 from weightnet import own

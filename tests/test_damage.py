@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_job import metrics
 
 from analysis.load import load_runs
 from benchmarks.mutations import FILES, KINDS, mutate, verdict
@@ -141,3 +142,46 @@ def test_what_finished_runs_move_to_is_looked_at_before_the_work(
     with pytest.raises(RunFailed, match=r"\.old \(File exists\)"):
         run(make_config(seed=1, outputs=str(tmp_path), data_root=str(outputs)), anew=True)
     assert not (tmp_path / "runs" / ".new").exists()
+
+
+def test_a_damaged_run_is_executed_anew_and_kept(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    first = run(config)
+    right = metrics(first.folder)
+    (first.folder / "metrics.csv").unlink()
+    assert run(config).folder == first.folder and metrics(first.folder) == right
+    assert "no metrics.csv; it is executed anew" in caplog.text
+    text = (first.folder / "metrics.csv").read_text()
+    (first.folder / "metrics.csv").write_text(text.replace("2,46", "2,47"))
+    run(config)
+    assert metrics(first.folder) == right
+    kept = sorted((first.folder.parent / ".old").iterdir())
+    assert len(kept) == 2 and "2,47" in (kept[1] / "metrics.csv").read_text()
+
+
+def test_a_run_that_is_executed_anew_counts_until_that_is_done(make_config: MakeConfig) -> None:
+    config = make_config(epochs=3)
+    first = run(config)
+    before = (first.folder / "run.json").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, anew=True, stop=lambda: True)
+    assert (first.folder / "run.json").read_bytes() == before and run(config).folder == first.folder
+    assert not list((first.folder.parent / ".old").iterdir())
+    run(config, anew=True)  # goes on where it was stopped
+    assert len((first.folder / "run.log").read_text().split("going on after epoch 1")) == 2
+    assert len(list((first.folder.parent / ".old").iterdir())) == 1
+
+    # killed between the two renames
+    successor = RunFolder(first.folder).successor().path
+    first.folder.rename(successor)
+    assert run(config).folder == first.folder and not successor.exists()
+
+
+def test_a_damaged_checkpoint_is_named(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, stop=lambda: True)
+    path = run_folder(config) / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run(config).epochs == 2
+    assert "starts anew, its checkpoint is damaged (its checksum does not agree)" in caplog.text

@@ -3,10 +3,6 @@ import json
 import logging
 import math
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +11,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
 
 from weightnet import native
 from weightnet.config import Config
@@ -260,114 +255,9 @@ def test_a_missing_data_set_leaves_no_run_folder(make_config: MakeConfig, monkey
     assert not run_folder(config).exists()
 
 
-def test_a_damaged_run_is_executed_anew_and_kept(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
-    config = make_config()
-    first = run(config)
-    right = metrics(first.folder)
-    (first.folder / "metrics.csv").unlink()
-    assert run(config).folder == first.folder and metrics(first.folder) == right
-    assert "no metrics.csv; it is executed anew" in caplog.text
-    text = (first.folder / "metrics.csv").read_text()
-    (first.folder / "metrics.csv").write_text(text.replace("2,46", "2,47"))
-    run(config)
-    assert metrics(first.folder) == right
-    kept = sorted((first.folder.parent / ".old").iterdir())
-    assert len(kept) == 2 and "2,47" in (kept[1] / "metrics.csv").read_text()
-
-
-def test_a_run_that_is_executed_anew_counts_until_that_is_done(make_config: MakeConfig) -> None:
-    config = make_config(epochs=3)
-    first = run(config)
-    before = (first.folder / "run.json").read_bytes()
-    with pytest.raises(KeyboardInterrupt):
-        run(config, anew=True, stop=lambda: True)
-    assert (first.folder / "run.json").read_bytes() == before and run(config).folder == first.folder
-    assert not list((first.folder.parent / ".old").iterdir())
-    run(config, anew=True)  # goes on where it was stopped
-    assert len((first.folder / "run.log").read_text().split("going on after epoch 1")) == 2
-    assert len(list((first.folder.parent / ".old").iterdir())) == 1
-
-    # killed between the two renames
-    successor = RunFolder(first.folder).successor().path
-    first.folder.rename(successor)
-    assert run(config).folder == first.folder and not successor.exists()
-
-
-def test_a_damaged_checkpoint_is_named(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
-    config = make_config()
-    with pytest.raises(KeyboardInterrupt):
-        run(config, stop=lambda: True)
-    path = run_folder(config) / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-1])
-    assert run(config).epochs == 2
-    assert "starts anew, its checkpoint is damaged (its checksum does not agree)" in caplog.text
-
-
 def test_a_loss_that_is_not_finite_is_warned_of(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
     run(make_config(lr=1e9, epochs=1))
     assert "the training loss is not finite" in caplog.text
-
-
-COMMAND = [sys.executable, "run.py", "dataset=digits", "model=pool", "train.epochs=12"]
-
-
-def start(outputs: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*COMMAND, f"outputs={outputs}"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup's children ignore it
-    )  # fmt: skip
-
-
-def only_folder(outputs: Path) -> Path:
-    (folder,) = (path for path in (outputs / "runs").iterdir() if not path.name.startswith("."))
-    return folder
-
-
-def wait_for_epoch(process: "subprocess.Popen[str]", epoch: int) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if f"epoch {epoch}/" in line:
-            return
-    raise AssertionError("the run ended early")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_killed_process_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Signals) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    reference = start(undisturbed)
-    reference.communicate(timeout=120)
-    assert reference.returncode == 0
-    for epoch in (2, 7):  # twice: a resumed run can be killed as well
-        process = start(killed)
-        wait_for_epoch(process, epoch)
-        time.sleep(0.05)  # somewhere in the next epoch
-        process.send_signal(how)
-        output, _ = process.communicate(timeout=60)
-        state = record(only_folder(killed))["status"]
-        if how == signal.SIGKILL:
-            assert (process.returncode, state) == (-signal.SIGKILL, "running"), output
-        else:
-            assert (process.returncode, state) == (128 + how, "interrupted"), output
-            assert "interrupted; the same command goes on" in output
-    final = start(killed)
-    output, _ = final.communicate(timeout=120)
-    assert final.returncode == 0, output
-    assert "going on after epoch" in output
-    ours, theirs = only_folder(killed), only_folder(undisturbed)
-    assert ours.name == theirs.name
-    assert metrics(ours) == metrics(theirs)
-    assert (ours / "steps.csv").read_text() == (theirs / "steps.csv").read_text()
-    assert not (ours / "checkpoint.pt").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_do_not_run_the_same_run(tmp_path: Path) -> None:
-    processes = [start(tmp_path) for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert sum("done already" in output for output in outputs) == 1
-    assert sum("epoch 12/12" in output for output in outputs) == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_own import MEAN
+from conftest import MEAN, ROOT
 
 
 @pytest.fixture

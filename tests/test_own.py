@@ -1,14 +1,14 @@
 """Code of the user's own, from outside of the package: found, checked, executed, fingerprinted."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from conftest import MEAN
 
 from weightnet.config import Config
 from weightnet.errors import UserError
@@ -22,38 +22,7 @@ from weightnet.runs.job import run
 
 MakeConfig = Callable[..., Config]
 
-MEAN = """
-from torch import Tensor, nn
-
-
-class MeanFeedback(nn.Module):
-    def __init__(self, dx: int, gain: float = 1.0) -> None:
-        super().__init__()
-        self.dx, self.gain = dx, gain
-
-    def forward(self, weight1: Tensor, weight2: Tensor) -> Tensor:
-        return self.gain * weight1.mean(dim=0)[: self.dx]
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in a folder of one's own, with a feedback in it."""
-    (tmp_path / "mine").mkdir()
-    monkeypatch.chdir(tmp_path / "mine")
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
-    (tmp_path / "mine" / "my_feedback.py").write_text(MEAN)
-    yield tmp_path / "mine"
-
-
-@pytest.fixture
-def own(make_config: MakeConfig) -> Callable[..., Config]:
-    """Return a builder of configs, not resolved, with a feedback of one's own."""
-
-    def make(feedback: str = "my_feedback.py:MeanFeedback", **changes: Any) -> Config:
-        return make_config(feedback=feedback, resolved=False, **changes)
-
-    return make
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def origin(config: Config) -> Origin:
@@ -76,8 +45,8 @@ def test_a_model_is_what_its_class_says(own: Callable[..., Config]) -> None:
     assert signature(resolve(config)) == signature(config)  # from a run's own config.yaml
 
 
-def test_kernels_are_used_where_the_class_takes_them(own: Callable[..., Config], folder: Path) -> None:
-    (folder / "half.py").write_text(
+def test_kernels_are_used_where_the_class_takes_them(own: Callable[..., Config], own_folder: Path) -> None:
+    (own_folder / "half.py").write_text(
         "from weightnet.net.feedback import PoolFeedback\n\n\nclass Half(PoolFeedback):\n"
         "    def forward(self, weight1, weight2):\n        return 0.5 * super().forward(weight1, weight2)\n"
     )
@@ -123,10 +92,10 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("target", BROKEN)
-def test_mistakes_are_one_line_before_anything_runs(target: str, own: Callable[..., Config], folder: Path) -> None:
+def test_mistakes_are_one_line_before_anything_runs(target: str, own: Callable[..., Config], own_folder: Path) -> None:
     text, message = BROKEN[target]
     if text is not None:
-        (folder / target.partition(":")[0]).write_text(text)
+        (own_folder / target.partition(":")[0]).write_text(text)
     with pytest.raises(UserError, match=message) as caught:
         resolve(own(target))
     assert "\n" not in str(caught.value)
@@ -154,7 +123,7 @@ def test_a_builtin_name_stands_for_its_own_feedback(own: Callable[..., Config]) 
         resolve(own("none"))
 
 
-def test_a_run_of_ones_own_feedback(own: Callable[..., Config], folder: Path) -> None:
+def test_a_run_of_ones_own_feedback(own: Callable[..., Config], own_folder: Path) -> None:
     config = resolve(own(params={"gain": 0.5}))
     result = run(config)
     record = RunFolder(result.folder).record()
@@ -164,16 +133,16 @@ def test_a_run_of_ones_own_feedback(own: Callable[..., Config], folder: Path) ->
     assert 0 < norms[0] < 0.5 * 26**0.5
 
 
-def test_a_feedback_that_draws_is_reproducible_and_resumes(own: Callable[..., Config], folder: Path) -> None:
+def test_a_feedback_that_draws_is_reproducible_and_resumes(own: Callable[..., Config], own_folder: Path) -> None:
     """Torch's global state is what an innocent user draws from, in the constructor and at every step."""
-    (folder / "draws.py").write_text(
+    (own_folder / "draws.py").write_text(
         MEAN.replace("MeanFeedback", "Draws")
         .replace("from torch import", "import torch\nfrom torch import")
         .replace("= dx, gain", "= dx, gain\n        self.register_buffer('start', torch.randn(dx))")
         .replace("weight1.mean(dim=0)[: self.dx]", "(self.start + torch.randn(self.dx))")
     )
     config = resolve(own("draws.py:Draws", epochs=3))
-    whole, parts = run(replace(config, outputs=str(folder / "a"))), replace(config, outputs=str(folder / "b"))
+    whole, parts = run(replace(config, outputs=str(own_folder / "a"))), replace(config, outputs=str(own_folder / "b"))
     for stops in (1, 1, 9):
         calls = iter(range(10))
         try:
@@ -181,14 +150,14 @@ def test_a_feedback_that_draws_is_reproducible_and_resumes(own: Callable[..., Co
         except KeyboardInterrupt:
             torch.randn(7)  # what happens between is another process's business
     for name in ("steps.csv", "feedback.csv"):
-        assert (whole.folder / name).read_bytes() == (folder / "b" / "runs" / run_id(config) / name).read_bytes()
+        assert (whole.folder / name).read_bytes() == (own_folder / "b" / "runs" / run_id(config) / name).read_bytes()
 
 
-def test_the_source_and_what_it_reaches_are_code(own: Callable[..., Config], folder: Path) -> None:
-    (folder / "helpers").mkdir()
-    (folder / "helpers" / "__init__.py").write_text("")
-    (folder / "helpers" / "scale.py").write_text("HALF = 0.5\n")
-    (folder / "half.py").write_text(
+def test_the_source_and_what_it_reaches_are_code(own: Callable[..., Config], own_folder: Path) -> None:
+    (own_folder / "helpers").mkdir()
+    (own_folder / "helpers" / "__init__.py").write_text("")
+    (own_folder / "helpers" / "scale.py").write_text("HALF = 0.5\n")
+    (own_folder / "half.py").write_text(
         "from helpers.scale import HALF\nfrom weightnet.net import feedback\n\n\nclass Half(feedback.PoolFeedback):\n"
         "    def forward(self, weight1, weight2):\n        return HALF * super().forward(weight1, weight2)\n"
     )
@@ -199,173 +168,28 @@ def test_the_source_and_what_it_reaches_are_code(own: Callable[..., Config], fol
     assert {name: digest for name, digest in reached.items() if name in pool} == pool
 
 
-def test_sources_are_found_without_being_executed(folder: Path) -> None:
-    (folder / "pkg" / "sub").mkdir(parents=True)
+def test_sources_are_found_without_being_executed(own_folder: Path) -> None:
+    (own_folder / "pkg" / "sub").mkdir(parents=True)
     for name in ("pkg", "pkg/sub"):
-        (folder / name / "__init__.py").write_text("raise SystemError('executed')\n")
-    (folder / "pkg" / "sub" / "mod.py").write_text("from ..top import x\nfrom . import side\nimport json, torch\n")
-    (folder / "pkg" / "top.py").write_text("x = 1\n")
-    (folder / "pkg" / "sub" / "side.py").write_text("import pkg.sub.mod\n")
+        (own_folder / name / "__init__.py").write_text("raise SystemError('executed')\n")
+    (own_folder / "pkg" / "sub" / "mod.py").write_text("from ..top import x\nfrom . import side\nimport json, torch\n")
+    (own_folder / "pkg" / "top.py").write_text("x = 1\n")
+    (own_folder / "pkg" / "sub" / "side.py").write_text("import pkg.sub.mod\n")
     assert set(sources("pkg.sub.mod:F")) >= {"pkg.sub.mod", "pkg/top.py", "pkg/sub/side.py"}
     assert not any("torch" in name or "json" in name for name in sources("pkg.sub.mod:F"))
-    (folder / "large.py").write_text("#" * (2 << 20))
+    (own_folder / "large.py").write_text("#" * (2 << 20))
     for hostile in ("absent.py:F", "large.py:F", "/dev/zero:F", "/etc/passwd.py:F", "..:F", "a..b:F", "no.such:F"):
         assert list(sources(hostile).values()) == [None]
-    (folder / "deep.py").write_text("(" * 100_000)
+    (own_folder / "deep.py").write_text("(" * 100_000)
     assert sources("deep.py:F")["deep.py"]
 
 
-def test_a_run_whose_file_is_gone_says_so(own: Callable[..., Config], folder: Path) -> None:
+def test_a_run_whose_file_is_gone_says_so(own: Callable[..., Config], own_folder: Path) -> None:
     config = resolve(own())
     made = origin(config)
-    shutil.copytree(folder, folder.parent / "elsewhere")
+    shutil.copytree(own_folder, own_folder.parent / "elsewhere")
     assert made.difference(replace(made, code="0", definitions=made.definitions | {"my_feedback.py": "0"})) == (
         "my_feedback.py changed"
     )
     gone = replace(made, code="0", definitions=made.definitions | {"my_feedback.py": GONE})
     assert made.difference(gone) == "my_feedback.py cannot be read"
-
-
-METRICS = """
-def wrong_share(logits, labels):
-    return (logits.argmax(dim=1) != labels).float().mean()
-
-
-def per_class(logits, labels):
-    return {str(c): (logits.argmax(dim=1)[labels == c] == c).float().mean() for c in range(logits.shape[1])}
-
-
-def text(logits, labels):
-    return "good"
-
-
-def clash(logits, labels):
-    return {"a,b": 1.0}
-
-
-def fails(logits, labels):
-    return logits.nothing
-"""
-
-
-def test_own_metrics_are_columns(own: Callable[..., Config], folder: Path) -> None:
-    (folder / "my_metrics.py").write_text(METRICS)
-    asked = own("pool", metrics={"wrong": "my_metrics.py:wrong_share", "of": "./my_metrics.py:per_class"})
-    config, plain = resolve(asked), resolve(own("pool"))
-    assert signature(config) != signature(plain) and canonical(plain)["eval"] == {"feedback": "live"}
-    result = run(config)
-    assert "my_metrics.py" in origin(config).definitions and "my_metrics.py" not in origin(plain).definitions
-    rows = RunFolder(result.folder).metrics()
-    assert list(rows[0])[6:] == ["wrong", *(f"of.{c}" for c in range(10))]
-    assert [row["wrong"] for row in rows] == pytest.approx([1 - row["test_accuracy"] for row in rows])
-    # all else is as without them
-    bare = RunFolder(run(plain).folder).metrics()
-    assert [{k: row[k] for k in bare[0] if k != "seconds"} for row in rows] == [
-        {k: v for k, v in row.items() if k != "seconds"} for row in bare
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("text", "gave a str, must be a number"), ("clash", "column 'bad.a,b'"), ("fails", "my_metrics.py, line 19")],
-)
-def test_metrics_are_tried_out(own: Callable[..., Config], folder: Path, name: str, message: str) -> None:
-    (folder / "my_metrics.py").write_text(METRICS)
-    with pytest.raises(UserError, match=message):
-        resolve(own("pool", metrics={"bad": f"my_metrics.py:{name}"}))
-
-
-READER = """
-import torch
-
-
-def read(root):
-    images = torch.arange(30 * 256, dtype=torch.int64).remainder(256).to(torch.uint8).view(30, 1, 16, 16)
-    labels = torch.arange(30) % 3
-    return (images[:20], labels[:20]), (images[20:], labels[20:])
-
-
-def floats(root):
-    (a, b), test = read(root)
-    return (a / 255, b), test
-
-
-def breaks(root):
-    return torch.load(root / "mine.pt")
-
-
-def nothing(root):
-    return None
-"""
-SET = {"name": "mine", "shape": [1, 16, 16], "classes": 3, "examples": [20, 10], "channels": [2, 2], "hidden": 10}
-
-
-def mine(config: Config, reader: str, **changes: Any) -> Config:
-    dataset = replace(config.dataset, reader=f"my_data.py:{reader}", **{**SET, **changes})
-    return replace(config, dataset=dataset, dims=replace(config.dims, rule="auto"))
-
-
-def test_a_reader_of_ones_own(own: Callable[..., Config], folder: Path) -> None:
-    (folder / "my_data.py").write_text(READER)
-    config = resolve(mine(own("none", name="baseline", uses=[], epochs=1), "read"))
-    assert canonical(config)["dataset"]["reader"] == "my_data.py:read" and config.dims.hidden == 10
-    assert run(config).epochs == 1 and "my_data.py" in origin(config).definitions
-
-
-@pytest.mark.parametrize(
-    ("reader", "changes", "message"),
-    [
-        ("read", {"examples": [21, 10]}, r"gave training images of shape \(20, 1, 16, 16\).*say \(21, 1, 16, 16\)"),
-        ("read", {"classes": 2}, "gave training labels from 0 to 2, dataset.classes=2"),
-        ("floats", {}, "float32/int64"),
-        ("nothing", {}, "gave what is not"),
-        ("breaks", {}, "failed: FileNotFoundError|cannot use .*mine.pt"),
-        ("none", {}, "my_data.py defines no none; it has read"),
-    ],
-)
-def test_a_reader_and_its_config_must_agree(
-    own: Callable[..., Config], folder: Path, reader: str, changes: dict[str, Any], message: str
-) -> None:
-    (folder / "my_data.py").write_text(READER)
-    with pytest.raises(UserError, match=message) as caught:
-        run(resolve(mine(own("none", name="baseline", uses=[], epochs=1), reader, **changes)))
-    assert "\n" not in str(caught.value) and "delete" not in str(caught.value)
-
-
-def test_the_trained_network_and_its_predictions_are_left_on_request(own: Callable[..., Config]) -> None:
-    config = resolve(own("pool", name="pool", save_model=True, save_predictions=True))
-    assert signature(config) == signature(resolve(own("pool", name="pool")))  # they change no number
-    result = run(config)
-    weights = torch.load(result.folder / "model.pt", weights_only=True)
-    assert weights["fc1.weight"].shape == (60, 160)
-    predictions = np.load(result.folder / "predictions.npz")["predictions"]
-    assert predictions.dtype == np.uint8 and predictions.shape == (359,)
-    from weightnet.experiment import Training
-
-    training = Training(config)
-    labels = training.data.test.labels.numpy()
-    assert (predictions == labels).mean() == pytest.approx(result.test_accuracy)
-
-
-def test_a_finished_run_gets_them_from_a_replay(own: Callable[..., Config]) -> None:
-    first = run(resolve(own("pool", name="pool")))
-    before = (first.folder / "metrics.csv").read_bytes()
-    asked = resolve(own("pool", name="pool", save_model=True))
-    assert run(asked).folder == first.folder
-    assert (first.folder / "model.pt").exists() and (first.folder / "metrics.csv").read_bytes() == before
-    record = RunFolder(first.folder).record()
-    assert record and record.status == "done" and record.verified and record.verified.epochs == 2
-
-
-def test_a_replay_that_differs_leaves_nothing(own: Callable[..., Config]) -> None:
-    first = run(resolve(own("pool", name="pool")))
-    file = first.folder / "metrics.csv"
-    head, *rows = file.read_text().splitlines()
-    file.write_text("\n".join([head, rows[0].replace(rows[0].split(",")[2], "0.5"), *rows[1:]]) + "\n")
-    folder = RunFolder(first.folder)
-    record = folder.record()
-    assert record
-    folder.write_record(replace(record, files={}))  # as if another kind of machine had made it
-    with pytest.raises(Exception, match=r"train_loss was 0.5, now .*nothing was written"):
-        run(resolve(own("pool", name="pool", save_model=True)))
-    assert not (first.folder / "model.pt").exists()

@@ -2,9 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import make_record
+from conftest import MEAN, make_record
 from hydra.core.global_hydra import GlobalHydra
-from test_own import MEAN
 
 from weightnet.errors import UserError
 from weightnet.net.epoch import EpochResult

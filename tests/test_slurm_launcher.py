@@ -1,98 +1,15 @@
 """`hydra/launcher=slurm` on a real Slurm, the one that tests/slurm/start.sh starts."""
 
-import csv
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, metrics
-
-from weightnet.runs.lease import Lease
+from conftest import metrics
+from slurm_sweeps import SHORT, end, epochs, jobs, logs, run_logs, slurm, start, states, sweep, undisturbed, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-SHORT = ("train.epochs=1", "train.subset=64")
-
-
-def slurm(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-@pytest.fixture(autouse=True)
-def cluster() -> Iterator[None]:
-    """Wait for the cluster to be nobody else's, leave it empty; skip where it does not run."""
-    conf = Path(os.environ.get("SLURM_CONF", "none"))
-    if not shutil.which("sinfo") or not conf.exists() or "ClusterName=weightnet\n" not in conf.read_text():
-        pytest.skip("needs a Slurm of its own: tests/slurm/start.sh DIR; export SLURM_CONF=DIR/slurm.conf")
-    with Lease(conf.parent / "tests"):  # of several processes of pytest
-        yield
-        slurm("scancel", "--me")
-        wait_for(lambda: not slurm("squeue", "--noheader"))
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it does not happen"
-        time.sleep(0.2)
-
-
-def start(outputs: Path, *arguments: str, cwd: Path = ROOT) -> "subprocess.Popen[str]":
-    env = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "WEIGHTNET_DATA")}
-    command = [
-        sys.executable, str(ROOT / "run.py"), "-m", "dataset=digits", "device=cpu", f"outputs={outputs}",
-        "hydra/launcher=slurm", *arguments,
-    ]  # fmt: skip
-    return subprocess.Popen(
-        command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-
-
-def end(process: "subprocess.Popen[str]", status: int = 0) -> tuple[str, str]:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, f"{out}\n{err}"
-    return out, err
-
-
-def sweep(outputs: Path, *arguments: str, cwd: Path = ROOT, status: int = 0) -> tuple[str, str]:
-    return end(start(outputs, *arguments, cwd=cwd), status)
-
-
-def states(outputs: Path) -> list[str]:
-    """Return the states in the last summary."""
-    last = sorted((outputs / "sweeps").iterdir(), key=lambda path: path.stat().st_mtime_ns)[-1]
-    with (last / "summary.csv").open(newline="") as file:
-        return [row["state"] for row in csv.DictReader(file)]
-
-
-def logs(outputs: Path) -> str:
-    return "".join(path.read_text() for path in sorted((outputs / "sweeps").glob("*/workers/worker-*.log")))
-
-
-def run_logs(outputs: Path) -> str:
-    return "".join(path.read_text() for path in sorted((outputs / "runs").glob("*/run.log")))
-
-
-def epochs(outputs: Path) -> int:
-    """Return the epochs that all runs have behind them."""
-    return sum(max(0, len(rows) - 1) for rows in metrics(outputs).values())
-
-
-def undisturbed(outputs: Path, *arguments: str) -> dict[str, list[str]]:
-    """Return the metrics of the same sweep on this machine."""
-    sweep(outputs, *arguments, "hydra/launcher=local", "hydra.launcher.processes=2")
-    return metrics(outputs)
-
-
-def jobs(*arguments: str) -> list[str]:
-    return slurm("squeue", "--noheader", "--array", "--format=%i", *arguments).split()
 
 
 def test_200_runs_over_4_workers_each_once(tmp_path: Path) -> None:
@@ -109,79 +26,6 @@ def test_workers_on_two_hosts_see_each_others_leases(tmp_path: Path) -> None:
     hosts = [json.loads(path.read_text())["host"] for path in (tmp_path / "runs").glob("*/run.json")]
     assert set(hosts) == {"n1", "n2"} and len(hosts) == 40
     assert run_logs(tmp_path).count(" parameters, on ") == 40
-
-
-def test_what_a_cancelled_worker_leaves_another_finishes(tmp_path: Path) -> None:
-    arguments = ("train.epochs=40", "seed=range(1,5)")
-    process = start(tmp_path / "slurm", *arguments, "hydra.launcher.workers=2")
-    wait_for(lambda: len(metrics(tmp_path / "slurm")) >= 2 and epochs(tmp_path / "slurm") > 6)
-    slurm("scancel", jobs("--states=RUNNING")[0])
-    end(process)
-    assert "leaves after SIGTERM: there is more to do" in logs(tmp_path / "slurm")
-    assert "interrupted" in run_logs(tmp_path / "slurm") and "going on after epoch" in run_logs(tmp_path / "slurm")
-    assert metrics(tmp_path / "slurm") == undisturbed(tmp_path / "local", *arguments)
-
-
-def test_workers_that_are_all_cancelled_are_not_submitted_again(tmp_path: Path) -> None:
-    process = start(tmp_path, "train.epochs=500", "seed=1,2", "hydra.launcher.workers=2")
-    wait_for(lambda: epochs(tmp_path) > 2)
-    slurm("scancel", "--me")
-    _, err = end(process, 1)
-    assert "the workers were cancelled; 2 of 2 runs are left, the same command goes on" in err
-    assert states(tmp_path) == ["interrupted"] * 2 and not jobs()
-
-
-def test_a_worker_whose_time_is_up_goes_back_into_the_queue(tmp_path: Path) -> None:
-    arguments = ("train.batch_size=16", "seed=1")
-    process = start(tmp_path / "slurm", *arguments, "train.epochs=5000", "hydra.launcher.timeout_min=1")
-    wait_for(lambda: "going on after epoch" in run_logs(tmp_path / "slurm"), seconds=240)
-    number = int(run_logs(tmp_path / "slurm").partition("going on after epoch ")[2].split()[0])
-    wait_for(lambda: epochs(tmp_path / "slurm") > number)
-    process.send_signal(signal.SIGINT)
-    out, _ = end(process, 130)
-    assert out.count("submitted") == 1
-    assert "leaves after SIGUSR1: there is more to do" in logs(tmp_path / "slurm")
-    (rows,) = metrics(tmp_path / "slurm").values()
-    (expected,) = undisturbed(tmp_path / "local", *arguments, f"train.epochs={number + 1}").values()
-    assert rows[: number + 2] == expected
-
-
-def test_a_preempted_worker_goes_on(tmp_path: Path) -> None:
-    arguments = ("train.epochs=40", "seed=1,2")
-    process = start(tmp_path / "slurm", *arguments, "hydra.launcher.workers=2")
-    wait_for(lambda: epochs(tmp_path / "slurm") > 4)
-    slurm("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", f"--chdir={tmp_path}", "--wrap=sleep 3")
-    out, _ = end(process)
-    assert out.count("submitted") == 1 and "leaves after SIGTERM" in logs(tmp_path / "slurm")
-    assert "going on after epoch" in run_logs(tmp_path / "slurm") and states(tmp_path / "slurm") == ["done"] * 2
-    assert metrics(tmp_path / "slurm") == undisturbed(tmp_path / "local", *arguments)
-
-
-def test_a_node_that_dies_loses_no_run(tmp_path: Path) -> None:
-    arguments = ("train.epochs=40", "seed=1,2")
-    process = start(
-        tmp_path / "slurm", *arguments, "hydra.launcher.workers=2", "hydra.launcher.cpus_per_task=3", "threads=3"
-    )
-    wait_for(lambda: len(metrics(tmp_path / "slurm")) == 2 and epochs(tmp_path / "slurm") > 4)
-    node = Path(os.environ["SLURM_CONF"]).parent
-    try:
-        kill_host((node / "slurmd-n2.pid").read_text().strip())
-        out, _ = end(process)
-    finally:
-        subprocess.run([ROOT / "tests" / "slurm" / "start.sh", node], check=True, timeout=120)
-    assert out.count("submitted") == 1 and states(tmp_path / "slurm") == ["done"] * 2
-    assert "going on after epoch" in run_logs(tmp_path / "slurm")
-    assert metrics(tmp_path / "slurm") == undisturbed(tmp_path / "local", *arguments, "threads=3")
-
-
-def kill_host(pid: str) -> None:
-    """Kill all processes that share a process's hostname, as a power cut would."""
-    name = os.readlink(f"/proc/{pid}/ns/uts")
-    assert name != os.readlink("/proc/self/ns/uts")
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if os.readlink(process / "ns" / "uts") == name:
-                os.kill(int(process.name), signal.SIGKILL)
 
 
 def test_workers_that_cannot_start_are_given_up(tmp_path: Path) -> None:
