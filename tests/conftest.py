@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from weightnet.config import Config, DatasetConfig, DimsConfig, EvalConfig, ModelConfig, TrainConfig
 from weightnet.resolve import resolve
+from weightnet.runs.lease import Lease
 from weightnet.runs.record import Record, new_record
 from weightnet.sweep.compose import composer
 from weightnet.sweep.plan import make_plan
@@ -157,3 +159,17 @@ def own(make_config: Callable[..., Config]) -> Callable[..., Config]:
         return make_config(feedback=feedback, resolved=False, **changes)
 
     return make
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """Wait for the cluster to be nobody else's, leave it empty; skip where it does not run."""
+    conf = Path(os.environ.get("SLURM_CONF", "none"))
+    if not shutil.which("sinfo") or not conf.exists() or "ClusterName=weightnet\n" not in conf.read_text():
+        pytest.skip("needs a Slurm of its own: tests/slurm/start.sh DIR; export SLURM_CONF=DIR/slurm.conf")
+    from slurm_sweeps import slurm, wait_until  # it imports this module
+
+    with Lease(conf.parent / "tests"):  # of several processes of pytest
+        yield
+        slurm("scancel", "--me")
+        wait_until(lambda: not slurm("squeue", "--noheader"))

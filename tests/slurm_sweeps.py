@@ -2,42 +2,17 @@
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 from conftest import ROOT, metrics
-
-from weightnet.runs.lease import Lease
 
 SHORT = ("train.epochs=1", "train.subset=64")
 
 
 def slurm(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-@pytest.fixture(autouse=True)
-def cluster() -> Iterator[None]:
-    """Wait for the cluster to be nobody else's, leave it empty; skip where it does not run."""
-    conf = Path(os.environ.get("SLURM_CONF", "none"))
-    if not shutil.which("sinfo") or not conf.exists() or "ClusterName=weightnet\n" not in conf.read_text():
-        pytest.skip("needs a Slurm of its own: tests/slurm/start.sh DIR; export SLURM_CONF=DIR/slurm.conf")
-    with Lease(conf.parent / "tests"):  # of several processes of pytest
-        yield
-        slurm("scancel", "--me")
-        wait_for(lambda: not slurm("squeue", "--noheader"))
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it does not happen"
-        time.sleep(0.2)
 
 
 def start(outputs: Path, *arguments: str, cwd: Path = ROOT) -> "subprocess.Popen[str]":

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import metrics
-from slurm_sweeps import SHORT, end, epochs, jobs, logs, run_logs, slurm, start, states, sweep, undisturbed, wait_for
+from processes import wait_until
+from slurm_sweeps import SHORT, end, epochs, jobs, logs, run_logs, slurm, start, states, sweep, undisturbed
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 
 def test_200_runs_over_4_workers_each_once(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_workers_that_cannot_start_are_given_up(tmp_path: Path) -> None:
 def test_a_parent_that_is_killed_and_asked_again_finds_its_workers(tmp_path: Path) -> None:
     arguments = ("train.epochs=60", "seed=range(1,5)", "hydra.launcher.workers=2")
     process = start(tmp_path, *arguments)
-    wait_for(lambda: epochs(tmp_path) > 2)
+    wait_until(lambda: epochs(tmp_path) > 2)
     process.kill()
     process.communicate()
     running = jobs()
@@ -50,11 +51,11 @@ def test_a_parent_that_is_killed_and_asked_again_finds_its_workers(tmp_path: Pat
 
 def test_a_terminal_that_is_closed_leaves_the_workers_alone(tmp_path: Path) -> None:
     process = start(tmp_path, "train.epochs=30", "seed=1")
-    wait_for(lambda: epochs(tmp_path) > 2)
+    wait_until(lambda: epochs(tmp_path) > 2)
     process.send_signal(signal.SIGHUP)
     _, err = end(process, 129)
     assert "the workers go on (job " in err
-    wait_for(lambda: not jobs())
+    wait_until(lambda: not jobs())
     assert "epoch 30/30" in run_logs(tmp_path)
 
 
@@ -64,7 +65,7 @@ def test_without_waiting_it_reports_later(tmp_path: Path) -> None:
     assert "the same command tells how far they are" in out
     again, _ = sweep(tmp_path, *arguments)
     assert "submitted" not in again or "8 done" in again
-    wait_for(lambda: not jobs())
+    wait_until(lambda: not jobs())
     out, _ = sweep(tmp_path, *arguments)
     assert "8 runs: 8 done; 0 to run" in out
     assert run_logs(tmp_path).count(" parameters, on ") == 8
@@ -73,7 +74,7 @@ def test_without_waiting_it_reports_later(tmp_path: Path) -> None:
 def test_ctrl_c_once_finishes_epochs_and_the_same_command_goes_on(tmp_path: Path) -> None:
     arguments = ("train.epochs=60", "seed=range(1,5)", "hydra.launcher.workers=2")
     process = start(tmp_path / "slurm", *arguments)
-    wait_for(lambda: epochs(tmp_path / "slurm") > 4)
+    wait_until(lambda: epochs(tmp_path / "slurm") > 4)
     process.send_signal(signal.SIGINT)
     out, err = end(process, 130)
     assert "the workers finish their epochs and leave; Ctrl-C again cancels them" in err
@@ -88,7 +89,7 @@ def test_ctrl_c_twice_cancels(tmp_path: Path) -> None:
     process = start(
         tmp_path, "train.epochs=5000", "seed=1,2", "hydra.launcher.workers=2", 'hydra.launcher.setup=["sleep 30"]'
     )
-    wait_for(lambda: jobs("--states=RUNNING"))
+    wait_until(lambda: jobs("--states=RUNNING"))
     process.send_signal(signal.SIGINT)
     time.sleep(2)
     process.send_signal(signal.SIGINT)
@@ -153,7 +154,7 @@ def test_an_edit_meanwhile_does_not_reach_submitted_work(tmp_path: Path) -> None
     _, err = sweep(tmp_path / "out", *arguments, cwd=tmp_path, status=2)
     assert f"(scancel {waiting}) execute some of these runs with the code as it was" in err
     slurm("scontrol", "release", waiting)
-    wait_for(lambda: not jobs())
+    wait_until(lambda: not jobs())
     out, _ = sweep(tmp_path / "out", *arguments, cwd=tmp_path)
     assert "2 runs: 2 stale; 0 to run" in out
     mine.write_text(MY_FEEDBACK.format(body="pass"))
