@@ -167,7 +167,8 @@ def cluster() -> Iterator[None]:
     conf = Path(os.environ.get("SLURM_CONF", "none"))
     if not shutil.which("sinfo") or not conf.exists() or "ClusterName=weightnet\n" not in conf.read_text():
         pytest.skip("needs a Slurm of its own: tests/slurm/start.sh DIR; export SLURM_CONF=DIR/slurm.conf")
-    from slurm_sweeps import slurm, wait_until  # it imports this module
+    from processes import wait_until
+    from slurm_sweeps import slurm  # it imports this module
 
     with Lease(conf.parent / "tests"):  # of several processes of pytest
         yield

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("clus
 
 
 def test_what_a_cancelled_worker_leaves_another_finishes(tmp_path: Path) -> None:
-    arguments = ("train.epochs=40", "seed=range(1,5)")
+    arguments = ("train.epochs=200", "seed=range(1,5)")
     process = start(tmp_path / "slurm", *arguments, "hydra.launcher.workers=2")
     wait_until(lambda: len(metrics(tmp_path / "slurm")) >= 2 and epochs(tmp_path / "slurm") > 6)
     slurm("scancel", jobs("--states=RUNNING")[0])
@@ -50,7 +50,7 @@ def test_a_worker_whose_time_is_up_goes_back_into_the_queue(tmp_path: Path) -> N
 
 
 def test_a_preempted_worker_goes_on(tmp_path: Path) -> None:
-    arguments = ("train.epochs=40", "seed=1,2")
+    arguments = ("train.epochs=200", "seed=1,2")
     process = start(tmp_path / "slurm", *arguments, "hydra.launcher.workers=2")
     wait_until(lambda: epochs(tmp_path / "slurm") > 4)
     slurm("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", f"--chdir={tmp_path}", "--wrap=sleep 3")
@@ -61,7 +61,7 @@ def test_a_preempted_worker_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_node_that_dies_loses_no_run(tmp_path: Path) -> None:
-    arguments = ("train.epochs=40", "seed=1,2")
+    arguments = ("train.epochs=200", "seed=1,2")
     process = start(
         tmp_path / "slurm", *arguments, "hydra.launcher.workers=2", "hydra.launcher.cpus_per_task=3", "threads=3"
     )
