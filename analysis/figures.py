@@ -31,6 +31,7 @@ from analysis.study import Study, has_seeds
 from analysis.tables import final_table, to_text
 from weightnet.errors import RunFailed
 from weightnet.runs.folder import write_whole
+from weightnet.waiting import waiting
 
 MOST_INCHES = 300  # 60,000 pixels; from 65,536 on nothing can be drawn
 
@@ -56,7 +57,8 @@ def draw(study: Study, *, data: bool = False) -> None:
 
 
 def _write(study: Study, data: bool) -> None:
-    for suffix, (figure, frame) in figures_of(study).items():
+    lines = []
+    for suffix, (figure, frame) in waiting(figures_of(study).items(), "drawing"):
         written = {kind: image(figure, kind, list(study.runs["run"])) for kind in ("svg", "png")}
         if data:
             written["csv"] = frame.to_csv(index=False).encode()
@@ -64,7 +66,8 @@ def _write(study: Study, data: bool) -> None:
             stem.parent.mkdir(parents=True, exist_ok=True)
             for kind, content in written.items():
                 write_whole(Path(f"{stem}{suffix}.{kind}"), content)
-        print(f"figure: {study.files[0]}{suffix}.png (and .svg{' and .csv' if data else ''})")
+        lines.append(f"figure: {study.files[0]}{suffix}.png (and .svg{' and .csv' if data else ''})")
+    print("\n".join(lines))
 
 
 def figures_of(study: Study) -> dict[str, Drawn]:

@@ -23,6 +23,7 @@ from weightnet.runs.folder import Reading, RunFolder, State
 from weightnet.runs.history import METRICS
 from weightnet.runs.readings import readings
 from weightnet.runs.record import Record
+from weightnet.waiting import waiting
 
 RECORD = ["arm", "signature", "code", "started", "finished", "parameters", "dw", "host"]
 """Fields of run.json that are columns."""
@@ -77,7 +78,8 @@ def load_runs(outputs: str | Path, ids: Iterable[str] | None = None) -> Runs:
     found, skipped, root = [], [], Path(outputs) / "runs"
     there = sorted(root.glob("[!.]*")) if ids is None else [root / run for run in ids]
     known = readings(root, len(there))
-    for folder in (path for path in there if path.is_dir() or path.is_symlink() or _in_place_of_a_run(path)):
+    folders = [path for path in there if path.is_dir() or path.is_symlink() or _in_place_of_a_run(path)]
+    for folder in waiting(folders, "reading runs"):
         try:
             found.append(_joined(run := RunFolder(folder), known.of(run)))
         except (OSError, ValueError, TypeError, ArithmeticError) as error:

@@ -24,6 +24,7 @@ from analysis.study import Study
 from analysis.tables import final_table, printable
 from weightnet.runs.folder import write_whole
 from weightnet.sweep.conf_folders import experiment_file
+from weightnet.waiting import waiting
 
 RUN_COLUMNS = {
     "run": "run", "status": "state", "label": "arm", "seed": "seed", "epoch": "epochs", "accuracy": "test accuracy",
@@ -134,7 +135,7 @@ def _pictures(study: Study) -> list[dict[str, str]]:
     words = {"label": study.outcome.label, "metric": study.outcome.metric.label, "reference": reference, "x": x, "y": y}
     captions = {**CAPTIONS, "": CAPTIONS[""].replace("{label}", _AXES[len(study.axes)])}
     drawn = []
-    for suffix, (figure, _) in figures_of(study).items():
+    for suffix, (figure, _) in waiting(figures_of(study).items(), "drawing"):
         kind = max((start for start in captions if suffix.startswith(start)), key=len)
         picture = base64.b64encode(image(figure, "svg", list(study.runs["run"]))).decode()
         caption = captions[kind].format(**words)

@@ -10,7 +10,6 @@ import io
 import json
 import platform
 import shutil
-import statistics
 import sys
 import timeit
 from collections.abc import Callable, Iterable, Iterator
@@ -234,8 +233,8 @@ LARGE_MAP = 100e6  # bytes of a random map that a probe does not draw (for CIFAR
 READ_RATE = 20e9  # bytes of such a map that a core reads in a second, each number once a step: 16e9 to 29e9
 
 
-def probe(config: Config, *, steps: int = 8) -> float:
-    """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
+def probe(config: Config) -> float:
+    """Return the seconds of an epoch of a resolved config, projected from a second of steps on random images."""
     import torch
 
     keep_freed_memory()
@@ -259,8 +258,14 @@ def probe(config: Config, *, steps: int = 8) -> float:
     labels = torch.zeros(count, dtype=torch.int64, device=config.device)
     batch, test = (images[:size], labels[:size]), Split(images[:test_size], labels[:test_size])
     # .item() waits for the device
-    times = timeit.repeat(lambda: train_step(model, optimizer, *batch).item(), number=1, repeat=steps)
-    evaluated = (test_examples + (train.validation or 0)) / len(test)
-    evaluation = timeit.timeit(lambda: evaluate(model, test, len(test)), number=1) * evaluated
+    step = _fastest(lambda: train_step(model, optimizer, *batch).item()) + map_seconds
+    evaluation = _fastest(lambda: evaluate(model, test, len(test))) / len(test)  # of an example
     torch.set_num_threads(threads)
-    return (statistics.median(times) + map_seconds) * training_examples(config) / size + evaluation
+    return step * training_examples(config) / size + evaluation * (test_examples + (train.validation or 0))
+
+
+def _fastest(what: Callable[[], object]) -> float:
+    """Return the seconds that a call takes, warm: the best of three rounds of 0.2 s, what disturbs it left out."""
+    timer = timeit.Timer(what)
+    calls, _ = timer.autorange()
+    return min(timer.repeat(3, calls)) / calls

@@ -28,6 +28,7 @@ from typing import Any
 from weightnet import native, registry
 from weightnet.config import Config, DatasetConfig
 from weightnet.own import is_own, parsed, sources
+from weightnet.waiting import waiting
 
 ENTRANCES = ("weightnet.experiment:Training", "weightnet.net.data:load", "weightnet.net.model:WeightNet",
              "weightnet.net.training:build_optimizer", "weightnet.net.training:fit")  # fmt: skip
@@ -278,7 +279,7 @@ def _below(folder: Path, parts: tuple[str, ...], looked: Iterator[int]) -> Itera
 def _content(root: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
     """Hash names and contents; size and time of change make it look again."""
     whole = hashlib.sha256()
-    for name, size, _ in stamps:
+    for name, size, _ in waiting(stamps, "reading the data set's files"):
         with open(name if size else os.devnull, "rb") as file:  # what has no size may never end, as in /proc
             digest = hashlib.file_digest(file, "sha256").digest()
         whole.update(f"{Path(name).relative_to(root).as_posix()}\0".encode() + digest)

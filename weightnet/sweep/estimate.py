@@ -7,6 +7,7 @@ from pathlib import Path
 from weightnet.experiment import Config, probe, shape, work
 from weightnet.runs.folder import RunFolder
 from weightnet.runs.readings import readings
+from weightnet.waiting import waiting
 
 
 def seconds_per_epoch(outputs: Path) -> dict[str, float]:
@@ -28,7 +29,7 @@ def estimate(configs: Sequence[Config], outputs: Path, *, probing: Sequence[Conf
     Of `probing`, shapes that no finished run has are timed; runs of other such shapes are compared by their work.
     """
     known = seconds_per_epoch(outputs)
-    for config in probing:
+    for config in waiting(probing, "timing a step of each kind of run"):
         if shape(config) not in known:
             known[shape(config)] = probe(config)
     timed = [known[shape(c)] * c.train.epochs / work(c) for c in configs if shape(c) in known]

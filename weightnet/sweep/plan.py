@@ -1,6 +1,7 @@
 """What a sweep will do: its jobs, each once. It looks at no run folder; `weightnet.sweep.states` does, afterwards."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from weightnet.sweep.compose import MOST_JOBS, Composer
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain
 from weightnet.sweep.search import Search, SearchConfig, SearchedArm, Values, check_options
+from weightnet.waiting import waiting
 
 IMPOSSIBLE = ("refuse", "skip")
 """`hydra.sweeper.impossible`: what is done with combinations whose dimensions do not fit."""
@@ -114,7 +116,8 @@ def _compose_all(
     mistakes: list[str] = []
     misfits: list[Misfit] = []
     merged = excluded = 0
-    for parts in combinations(axes, zipped):
+    count = math.prod(len(axes[keys[0]]) for keys in together(axes, zipped))
+    for parts in waiting(combinations(axes, zipped), "planning", count):
         try:
             asked = composer.compose(parts)
             if found := {text for text, wanted in rules.items() if _matches(asked, text, wanted)}:

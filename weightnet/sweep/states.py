@@ -6,6 +6,7 @@ from weightnet.experiment import Origin, origins, products
 from weightnet.runs.folder import RunState, State
 from weightnet.runs.readings import readings
 from weightnet.sweep.plan import Job
+from weightnet.waiting import waiting
 
 _UNFINISHED = {State.MISSING, State.INCOMPLETE, State.INTERRUPTED, State.FAILED, State.RUNNING}
 ANEW = ("all", "stale")
@@ -24,9 +25,9 @@ RERUN: dict[str, set[State]] = {
 
 def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
     """Return where each run stands, by its id."""
-    states = {
-        job.id: _state(job, now, len(jobs)) for job, now in zip(jobs, origins(job.config for job in jobs), strict=True)
-    }
+    now = origins(job.config for job in jobs)
+    looked_at = waiting(zip(jobs, now, strict=True), "reading the runs that there are", len(jobs))
+    states = {job.id: _state(job, origin, len(jobs)) for job, origin in looked_at}
     for root in {job.folder.path.parent for job in jobs}:
         readings(root, len(jobs)).save()
     return states
