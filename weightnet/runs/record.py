@@ -64,6 +64,13 @@ class Record:
         made = Origin(self.code, self.definitions, self.data, self.versions.get("torch"), self.convolutions)
         return self.verified.origin if self.verified and made.difference(now) else made
 
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """How long an epoch took; None of a run that is not done, or whose record does not say."""
+        if self.status != "done" or not self.epochs or not self.seconds:
+            return None
+        return self.seconds / self.epochs
+
 
 _REQUIRED = [item.name for item in fields(Record) if item.default is MISSING and item.default_factory is MISSING]
 _KINDS = {item.name: item.type for item in fields(Record)} | {"verified": dict[str, Any] | None}  # as JSON has it

@@ -18,8 +18,8 @@ def seconds_per_epoch(outputs: Path) -> dict[str, float]:
     for path in paths:
         reading = known.known(folder := RunFolder(path.parent))
         record = reading.record if reading else folder.record()
-        if record and record.status == "done" and record.shape and record.epochs and record.seconds:
-            found.setdefault(record.shape, []).append(record.seconds / record.epochs)
+        if record and record.shape and (seconds := record.seconds_per_epoch):
+            found.setdefault(record.shape, []).append(seconds)
     return {key: statistics.median(values) for key, values in found.items()}
 
 

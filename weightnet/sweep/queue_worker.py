@@ -58,8 +58,8 @@ class Chooser:
     def learn(self, index: int) -> None:
         """Take note of how long a run took."""
         record = self.handover.folders[index].record()
-        if record and record.status == "done" and record.shape and record.epochs and record.seconds:
-            self.epoch.setdefault(record.shape, record.seconds / record.epochs)
+        if record and record.shape and (seconds := record.seconds_per_epoch):
+            self.epoch.setdefault(record.shape, seconds)
 
     def look_again(self) -> bool:
         """Take back what others have left unfinished; tell whether there is such a task."""
