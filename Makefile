@@ -4,13 +4,14 @@
 # make soak   half an hour of random signals to random processes of sweeps (installs what it needs)
 # make docs   the pages of docs/, in site/                                (installs what it needs)
 # make check  lint, types, imports and all tests: what CI runs
+# make coverage  the tests, and which lines they reach; slower             (installs what it needs)
 # make check-next    the quick tests with the next Hydra, in .venv-next: what will break
 # make check-lowest  the quick tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 PYTHON ?= python3
 BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses auto --dist worksteal
 
-.PHONY: demo test soak bench docs check check-next check-lowest format clean help
+.PHONY: demo test soak bench docs check coverage check-next check-lowest format clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -31,6 +32,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+coverage: .venv/installed-dev
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term
 
 docs: .venv/installed-dev

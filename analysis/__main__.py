@@ -75,7 +75,7 @@ def _asked(options: argparse.Namespace, sweep: Sweep | None) -> tuple[Runs, list
     if options.reference:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
     arms = set(load_runs(options.outputs).runs["arm"])
-    there = [name for name in experiment_names(config_dir) if arms & _arms(name, config_dir)]
+    there = [name for name in experiment_names(config_dir) if arms & _arms(name, config_dir)] if arms else []
     known = f"experiments that have runs: {', '.join(there)}" if there else "no experiment has runs either"
     raise RunFailed(f"no sweep in {options.outputs}/sweeps; {known}")
 

@@ -69,8 +69,9 @@ def make_record(config: Config, **fields: Any) -> Record:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Begin with the slowest, so that no process is left alone with one at the end."""
+    slow = {item: item.get_closest_marker("slow") for item in items}
+    items.sort(key=lambda item: -(mark.kwargs.get("minutes", 1) if (mark := slow[item]) else 0))
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,15 @@ from weightnet.errors import RunFailed
 from weightnet.identity import run_folder, run_id
 from weightnet.net.epoch import EpochResult
 from weightnet.runs.folder import RunFolder
+from weightnet.sweep import display as display_module
 from weightnet.sweep.display import MOST_ROWS, Display, as_table
 from weightnet.sweep.engine import Outcome, Task
 
 
-def test_lines_and_table(make_config: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_and_table(
+    make_config: Callable[..., Config], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display_module, "LOOK", 0)
     configs = [make_config(seed=seed) for seed in (1, 2, 3, 4)]
     tasks = [Task(config, []) for config in configs]
     with Display(tasks) as display:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,22 @@ from conftest import ROOT, metrics
 from processes import records, rows, start, sweep, wait_until
 
 
-def workers_of(outputs: Path) -> set[int]:
-    return {record["pid"] for record in records(outputs).values() if record["status"] == "running"}
+def workers_of(process: "subprocess.Popen[str]", outputs: Path) -> set[int]:
+    """Return the processes of this sweep that are at a run: a dead one's number may be another process by now."""
+    told = {record["pid"] for record in records(outputs).values() if record["status"] == "running"}
+    return {pid for pid in told if session_of(pid) == process.pid}
+
+
+def session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 @pytest.mark.slow
@@ -43,7 +51,7 @@ def test_a_signal_finishes_the_epoch_and_the_sweep_goes_on(tmp_path: Path, how: 
     assert again.returncode == 0 and "2 interrupted" in again.stdout and "2 missing" in again.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     arguments = ("model=baseline,pool,rmp", "seed=range(1,5)", "train.epochs=20")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
@@ -52,7 +60,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     rounds = 0
     while rounds < 20:
         process = start(ROOT, *arguments, f"outputs={disturbed}")
-        wait_until(lambda process=process: bool(workers_of(disturbed)) or process.poll() is not None)
+        wait_until(lambda process=process: bool(workers_of(process, disturbed)) or process.poll() is not None)
         time.sleep(chance.uniform(0, 1.5))
         if process.poll() is not None:  # complete before 20 rounds: begin again with some runs gone
             process.communicate()
@@ -60,7 +68,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
                 shutil.rmtree(disturbed / "runs" / name)
             continue
         victims = chance.choice(["worker", "parent", "both"])
-        if victims != "parent" and (alive := workers_of(disturbed)):
+        if victims != "parent" and (alive := workers_of(process, disturbed)):
             kill(chance.choice(sorted(alive)))
         if victims != "worker" or chance.random() < 0.5:
             kill(process.pid)

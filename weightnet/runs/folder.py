@@ -29,7 +29,7 @@ from pathlib import Path
 import yaml
 
 from weightnet.experiment import Config, EpochResult, Origin, arm, read_config, run_id, signature
-from weightnet.plain import open_file, printable, read_text, read_yaml
+from weightnet.plain import as_mapping, open_file, printable, read_text, read_yaml
 from weightnet.runs import history
 from weightnet.runs.lease import Lease, is_held
 from weightnet.runs.record import Record, read_record, record_text, utc_now
@@ -108,7 +108,8 @@ class RunFolder:
         its = (name := run_id(config)), signature(config), arm(config)
         if its != (self.path.name, record.signature, record.arm):
             raise ValueError(f"is not the run that its config.yaml says ({name}), or its run.json")
-        json.dumps([asdict(record), asdict(config)], ensure_ascii=False).encode()  # ValueError: JSON knows more signs
+        # ValueError: JSON knows more signs
+        json.dumps([record, config], ensure_ascii=False, default=as_mapping).encode()
         done = record.status == "done"
         if done and (damage := self.damage(record)):
             raise ValueError(damage)

@@ -10,13 +10,13 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from weightnet.experiment import Config, read_config
-from weightnet.plain import read_text
+from weightnet.plain import as_mapping, read_text
 from weightnet.runs import history
 from weightnet.runs.folder import RESULTS, Reading, RunFolder, write_whole
 from weightnet.runs.record import Record, record_of
@@ -93,7 +93,7 @@ class Readings:
         numbers: dict[str, int] = {}  # a value, as JSON -> its number
 
         def number(value: Any) -> int:
-            return numbers.setdefault(json.dumps(value, default=asdict), len(numbers))
+            return numbers.setdefault(json.dumps(value, default=as_mapping), len(numbers))
 
         with suppress(OSError, *_WRONG):
             there = set(os.listdir(self.runs))

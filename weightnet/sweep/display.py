@@ -16,6 +16,7 @@ from weightnet.runs.folder import RunFolder
 from weightnet.sweep.engine import Outcome, Task
 
 MOST_ROWS = 1000  # of a table: rich takes a millisecond for each
+LOOK = 0.25  # seconds between two looks at the folders of the runs that are executed
 
 
 class Display:
@@ -30,6 +31,7 @@ class Display:
         self.running: dict[str, Task] = {}
         self.waiting: set[str] = set()  # whose runs others execute, or did
         self.ended_work, self.all_work = 0.0, sum(work(task.config) for task in tasks)
+        self.seen, self.looked = dict[str, list[dict[str, float]]](), -LOOK  # epochs of those that run, and when
         self.start: float | None = None  # of the first task, by the monotonic clock
         self.live: Live | _Cell | None = None
         if in_notebook():
@@ -103,13 +105,17 @@ class Display:
 
     def _epochs(self) -> dict[str, list[dict[str, float]]]:
         """Return the epochs so far of each run that is executed; none of one that is replayed."""
-        epochs: dict[str, list[dict[str, float]]] = {name: [] for name in self.running}
-        for name, task in self.running.items():
-            folder = RunFolder(run_folder(task.config, name))
-            with suppress(OSError, ValueError):  # a damaged file of another time: its run will write it anew
-                folder = folder.successor() if folder.successor().path.exists() else folder
-                epochs[name] = folder.metrics() if task.verify_epochs is None else []
-        return epochs
+        if time.monotonic() > self.looked + LOOK:
+            self.seen = {name: self._epochs_of(name) for name in self.running}
+            self.looked = time.monotonic()
+        return {name: self.seen.get(name, []) for name in self.running}
+
+    def _epochs_of(self, name: str) -> list[dict[str, float]]:
+        folder = RunFolder(run_folder(self.running[name].config, name))
+        with suppress(OSError, ValueError):  # a damaged file of another time: its run will write it anew
+            folder = folder.successor() if folder.successor().path.exists() else folder
+            return folder.metrics() if self.running[name].verify_epochs is None else []
+        return []
 
     def _left(self, epochs: dict[str, list[dict[str, float]]]) -> str:
         """Return the time left, at the pace so far; unfinished runs count by their epochs."""
