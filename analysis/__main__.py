@@ -134,7 +134,7 @@ def _table(options: argparse.Namespace) -> None:
     else:
         if not options.mixed:
             refuse_mixture(runs[runs["status"] == "done"])
-        table = final_table(runs, outcome)
+        table = final_table(runs, outcome, searched=[key for study in studies for key in study.searched])
     print(FORMATS[options.format](table, outcome).rstrip("\n"))
 
 

@@ -46,6 +46,8 @@ class DrawFigures(Callback):
             try:
                 sweep = read_sweep(folder)
                 loaded = report_skipped(load_runs(config.outputs, sweep.runs))
+                if loaded.runs.empty:  # none has begun: the sweep says why
+                    return
                 draw_sweep(sweep, studies_of(sweep, loaded, self.names))
             except (UserError, RunFailed, HydraException, OmegaConfBaseException, OSError) as error:
                 print(f"no picture: {explain(error)}", file=sys.stderr)

@@ -28,7 +28,7 @@ from analysis.panels import (
 from analysis.search_figures import search_figures
 from analysis.stats import FEWEST, summarise
 from analysis.study import Study, has_seeds
-from analysis.tables import final_table, to_text
+from analysis.tables import LEGEND, final_table, to_text
 from weightnet.errors import RunFailed
 from weightnet.runs.folder import write_whole
 from weightnet.waiting import waiting
@@ -49,9 +49,9 @@ def draw(study: Study, *, data: bool = False) -> None:
     the arms' values were found. An SVG lies beside each PNG; both hold the ids
     of their runs. With `data`, what is drawn is written as CSV.
     """
-    print(f"\n{to_text(final_table(study.runs, study.outcome), study.outcome)}\n")
+    print(f"\n{to_text(final_table(study.runs, study.outcome, searched=study.searched), study.outcome)}\n")
     if study.differences is not None:
-        print(f"{to_text(study.differences, study.outcome)}\n")
+        print(f"{to_text(study.differences, study.outcome)}\n({LEGEND})\n")
     for one in filter(None, [study, study.search]):
         _write(one, data)
 

@@ -143,7 +143,8 @@ def refuse_mixture(runs: pd.DataFrame) -> None:
 def report_stale(runs: pd.DataFrame, name: str) -> None:
     """Say on stderr how many of an experiment's finished runs are stale, and why."""
     for why, count in runs.loc[(runs["status"] == "done") & (runs["why"] != ""), "why"].value_counts().items():
-        print(f"{name}: {count_runs(count)} stale: {why}", file=sys.stderr)
+        print(f"{name}: {count_runs(count)} stale: {why}; the same sweep with hydra.sweeper.rerun=verify proves that "
+              "they still hold, with rerun=stale runs them again", file=sys.stderr)  # fmt: skip
 
 
 def report_doubts(runs: pd.DataFrame, name: str) -> None:

@@ -173,7 +173,8 @@ def limits(
 
 def say_cut(ax: Axes, ends: Sequence[float], shown: tuple[float, float] | None, points: Sequence[float] = ()) -> None:
     """Say in a panel that there is more of an interval than it shows, or that there are other points."""
-    outside = [[value for value in values if shown and not shown[0] <= value <= shown[1]] for values in (points, ends)]
+    there = [end for end in ends if not math.isnan(end)]  # of one seed there is no interval
+    outside = [[value for value in values if shown and not shown[0] <= value <= shown[1]] for values in (points, there)]
     values = ", ".join(f"{value:.4g}" for value in outside[0][:3]) + ", ..." * (len(outside[0]) > 3)
     strays = f"{len(outside[0])} outside: {values}"
     said = [strays] * bool(outside[0]) + ["intervals go on outside"] * bool(outside[1])

@@ -91,7 +91,7 @@ def _section(study: Study, folder: Path) -> dict[str, Any]:
         "margin": len(compared) and compared["margin"].any(),
         "looks": [len(seeds) for seeds in experiment.looks],
         "pictures": _pictures(study),
-        "final": printable(final_table(runs, outcome, experiment.labels()), outcome),
+        "final": printable(final_table(runs, outcome, experiment.labels(), searched=study.searched), outcome),
         "differences": printable(compared, outcome) if len(compared) else None,
         "commands": [
             shlex.join([*experiment.command, *_seeds(study)]),

@@ -44,6 +44,12 @@ class Study:
     search: "Study | None"
     """That of the search by which its arms were chosen."""
 
+    @property
+    def searched(self) -> list[str]:
+        """The keys whose values a search chose."""
+        trials = self.search.experiment.trials if self.search else self.experiment.trials
+        return list(trials.intervals) if trials else []
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -208,7 +208,8 @@ def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) ->
     for study in studies:
         draw(study, data=data)
     outcome = studies[0].outcome
-    table = final_table(pd.concat([study.runs for study in studies]).drop_duplicates("run"), outcome)
+    runs = pd.concat([study.runs for study in studies]).drop_duplicates("run")
+    table = final_table(runs, outcome, searched=[key for study in studies for key in study.searched])
     stem = f"table{f'-{outcome.short}' * outcome.exploratory}"
     write_whole(sweep.folder / f"{stem}.csv", to_csv(table, outcome).encode())
     write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, outcome)}\n".encode())

@@ -1,6 +1,6 @@
 """What the arms reached: mean, 95% interval, n; and paired differences."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -37,6 +37,12 @@ _COMPARED = {
 }  # fmt: skip
 """Columns of a comparison -> their headings."""
 
+LEGEND = (
+    "better in: the share of the pairs, a tie counts half; more seeds: how many more would decide, as estimated, and "
+    "at most; p: of no difference, and (equivalence) of one beyond the margin"
+)
+"""What a reader of a comparison asks first."""
+
 _DOSE = {"dose": "1 + |me|^2", "filler_share": "filler"}
 """Columns of what is fed back at the start, shown where the runs differ in them -> their headings."""
 
@@ -49,20 +55,29 @@ _FORMATS = {
 }  # fmt: skip
 
 
-def final_table(runs: pd.DataFrame, outcome: Outcome = DEFAULT, names: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Return one row an arm, with the mean of the outcome, its 95% t-interval and n.
+def final_table(
+    runs: pd.DataFrame,
+    outcome: Outcome = DEFAULT,
+    names: Mapping[str, str] | None = None,
+    *,
+    searched: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return one row an arm, with the mean of the outcome, its 95% t-interval and n, and how many of these are stale.
 
     Of the runs (as `analysis.study.Study.runs`), those that are not done are left out. Runs on another device or number
     of threads are an arm of their own. With `names`, of the arms, these stand in place of the model and its parameters.
+    Keys that were `searched` are shown also where all arms have one value.
     """
     done, arm = runs[runs["status"] == "done"], ["arm", "device", "threads"]
     if done.empty:
         return pd.DataFrame(columns=[*SHOWN, *NUMBERS])
-    keys = [*SHOWN, *(key for key in (*OPTIONAL, *_parameters(done), *_DOSE) if _varies(done, key))]
+    keys = [*SHOWN, *(key for key in (*OPTIONAL, *_parameters(done), *_DOSE) if key in searched or _varies(done, key))]
     if names:
         done = done.assign(label=done["arm"].map(names))
         keys = ["dataset.name", "label", *(key for key in keys[1:] if not key.startswith("model."))]
-    table = outcome.metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)[[*keys, *NUMBERS]]
+    table = outcome.metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)
+    stale = (done["why"] != "").groupby([done[key] for key in arm], sort=False).sum().rename("stale").reset_index()
+    table = table.merge(stale, on=arm)[[*keys, *NUMBERS, *(["stale"] if stale["stale"].any() else [])]]
     return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
 
 

@@ -6,7 +6,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from weightnet.errors import RunFailed, UserError
+from weightnet.sweep.compose import composer
 from weightnet.sweep.mistakes import explain, plainly, refuse
+from weightnet.sweep.plan import make_plan
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,7 @@ def test_an_unknown_key_without_a_close_match_says_where_to_look() -> None:
         ("train@x=y", "has no @"),
         ("+train@x=y", "has no @"),
         ("model=[pool,rmp]", "-m model=pool,rmp"),
+        ("seed=[1,2,3]", "without brackets: -m model=pool,rmp seed=1,2,3"),
         ("train={}", "train.lr=0.1"),
         ("experiment=../x", "the name of a choice"),
         ("experiment=fig1,a/../x", "the name of a choice"),
@@ -105,3 +108,28 @@ def test_words_that_mean_something_are_not_refused() -> None:
             "+experiment=null",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("train.learning_rate=0.1", "did you mean train.lr?"),
+        ("seed=1..3", "'seed=range(1,4)', with -m"),
+        ("seed=1:3", "'seed=range(1,4)', with -m"),
+    ],
+)
+def test_what_other_projects_write_is_understood(
+    word: str, right: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit), plainly(), composer([word]) as jobs:
+        make_plan(jobs)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"weightnet: {word.partition('=')[0]}: ") and right in line
+
+
+def test_several_values_without_m_are_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["run.py", "model=pool", "seed=range(1,3)"])
+    said = explain(HydraException("Sweep parameters 'seed=range(1,3)' requires --multirun"))
+    assert said.startswith("seed=range(1,3): several values make a sweep: ")
+    assert said.endswith("run.py -m model=pool 'seed=range(1,3)'")

@@ -101,7 +101,9 @@ def test_parameters_must_be_those_of_some_model(tmp_path: Path, monkeypatch: pyt
     made = plan(tmp_path, "model=baseline,gains.py:Gain", "model.params.gain=0.5,1,2")
     assert models(made) == ["baseline", "Gain", "Gain", "Gain"] and made.merged == 2
     assert [job.config.model.params for job in made.jobs[1:]] == [{"gain": 0.5}, {"gain": 1.0}, {"gain": 2.0}]
-    with pytest.raises(UserError, match="model.params.gian: there is no such parameter; baseline, Gain takes gain"):
+    with pytest.raises(
+        UserError, match="model.params.gian: there is no such parameter; baseline takes perturbation; Gain takes gain"
+    ):
         plan(tmp_path, "model=baseline,gains.py:Gain", "model.params.gain=1", "model.params.gian=1")
 
 

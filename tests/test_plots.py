@@ -158,6 +158,12 @@ def test_a_run_that_diverged_does_not_squash_the_others_and_is_named() -> None:
     assert [text.get_text() for text in ax.texts] == ["1 outside: 50.58; intervals go on outside"]
 
 
+def test_where_there_is_no_interval_none_goes_on_outside() -> None:
+    ax = Figure().subplots()
+    say_cut(ax, [math.nan, math.nan], (96, 98), [97.0])
+    assert not ax.texts
+
+
 def test_points_of_one_cloud_are_all_shown() -> None:
     points = list(np.random.default_rng(0).standard_t(4, size=200))
     shown = limits(points, [], strays=True)

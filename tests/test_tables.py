@@ -99,3 +99,17 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert alone.empty and list(alone.columns) == list(row.index)  # the other arms have not finished
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
         difference_table(runs, load_experiment("fig1"), "rmp", DEFAULT, {})
+
+
+def test_stale_runs_are_counted_where_there_are_some(table: pd.DataFrame, tmp_path: Path) -> None:
+    assert table.set_index("model.name")["stale"].to_dict() == {"pool": 3, "baseline": 1}  # of the code c0de
+    assert "stale" not in final_table(load_runs(tmp_path / "outputs").runs.assign(why=""))
+
+
+def test_what_was_searched_is_shown_though_all_have_one_value(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    write_run(config := make_config(), [0.1, 0.9])
+    runs = load_runs(tmp_path / "outputs").runs
+    assert "train.lr" not in final_table(runs)
+    assert final_table(runs, searched=["train.lr"])["train.lr"].tolist() == [config.train.lr]

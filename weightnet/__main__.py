@@ -1,5 +1,6 @@
 """The command line of weightnet: `python run.py --help` in a checkout, `weightnet --help` where it is installed."""
 
+import shlex
 import signal
 import sys
 from contextlib import nullcontext
@@ -27,7 +28,7 @@ def job(cfg: DictConfig) -> float:
     with plainly() if alone else nullcontext():
         for part in job.overrides.hydra:
             if alone and part.startswith(("hydra.sweeper.", "hydra.launcher.")):
-                raise UserError(f"{part}: is an option of sweeps: {program()} -m ...")
+                raise UserError(f"{part}: is an option of sweeps: {program()} {shlex.join(['-m', *sys.argv[1:]])}")
         config = to_config(cfg)
         from weightnet.runs.job import run  # not above: --help and mistakes need not wait for torch
 

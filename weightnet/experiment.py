@@ -62,15 +62,15 @@ def untaken(asked: Config, resolved: Iterable[Config]) -> str:
     (A sweep's parameters are not those of all its models.)
     """
     configs = list(resolved)
-    taken = {key for config in configs for key in config.model.params}
-    names = ", ".join(dict.fromkeys(config.model.name for config in configs))
+    taken = {config.model.name: sorted(config.model.params) for config in configs}
     for key, value in (("kind", asked.model.kind), ("scale", asked.model.scale)):
         if value is not None and not any(config.model.feedback == "projection" for config in configs):
-            return f"model.{key}={value}: {names} takes no {key}; model=projection does"
+            return f"model.{key}={value}: {', '.join(taken)} takes no {key}; model=projection does"
     for key in asked.model.params:
-        if key not in taken:
-            takes = f"takes {', '.join(sorted(taken))}" if taken else "takes no parameters (those of dims apart)"
-            return f"model.params.{key}: there is no such parameter; {names} {takes}"
+        if not any(key in params for params in taken.values()):
+            takes = [f"{name} takes {', '.join(params) or 'no parameters (those of dims apart)'}"
+                     for name, params in taken.items()]  # fmt: skip
+            return f"model.params.{key}: there is no such parameter; {'; '.join(takes)}"
     return ""
 
 

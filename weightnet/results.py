@@ -145,7 +145,7 @@ class Runs:
         from analysis.tables import final_table, headed
 
         study = self._study(outcome=outcome)
-        return headed(final_table(study.runs, study.outcome), study.outcome)
+        return headed(final_table(study.runs, study.outcome, searched=study.searched), study.outcome)
 
     def compare(
         self, reference: str = "baseline", *, outcome: str | None = None, margin: float | None = None
@@ -192,6 +192,7 @@ class Runs:
 
         try:
             study = self._study()
-            return str(printable(final_table(study.runs, study.outcome), study.outcome).to_html(index=False, border=0))
+            table = final_table(study.runs, study.outcome, searched=study.searched)
+            return str(printable(table, study.outcome).to_html(index=False, border=0))
         except (RunFailed, UserError) as error:
             return html.escape(str(error))

@@ -152,6 +152,17 @@ class RunFolder:
         """Return which of these files are not there."""
         return [name for name in files if not (self.path / name).exists()]
 
+    def _without_record(self) -> str:
+        """Say why there is no record; nothing ("") where there is no run.json."""
+        try:
+            read_record(self.path / "run.json")
+        except FileNotFoundError:
+            return "run.json is a broken link" if os.path.lexists(self.path / "run.json") else ""
+        except (OSError, ValueError) as error:
+            said = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+            return printable(said if said.startswith("run.json") else f"run.json: {said}")
+        return ""
+
     def damage(self, record: Record | None) -> str:
         """Say what is wrong with the files of a run that is done; nothing ("") where they are as it left them.
 
@@ -164,7 +175,7 @@ class RunFolder:
         if os.path.lexists(self.path) and not self.path.is_dir():
             return "is no folder"
         if record is None:
-            return "run.json cannot be read" if os.path.lexists(self.path / "run.json") else ""
+            return self._without_record()
         if not self.path.name.endswith(f"-{record.signature[:8]}"):
             return "run.json is that of another run"
         if lacking := self.lacks(["metrics.csv"]):

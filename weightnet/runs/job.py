@@ -85,7 +85,8 @@ def run(
                     _complete(config, folder, record, lacking, stop)
             now = next(origins([config]))
             why = record.origin(now).difference(now)
-            return _report(folder, f"done already{f' (stale: {why})' if why else ''}")
+            hint = "the same words with -m and hydra.sweeper.rerun=stale run it anew"
+            return _report(folder, f"done already{f' (stale: {why}; {hint})' if why else ''}")
         if finished:
             folder.attic()  # it is to have its place before the work begins
         training, place = Training(config), folder.successor() if finished else folder

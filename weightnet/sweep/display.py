@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from io import StringIO
 
@@ -70,7 +71,11 @@ class Display:
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Count a task that has ended, and say so."""
         name = run_id(task.config)
-        self.running.pop(name, None)
+        begun = self.running.pop(name, None)
+        if isinstance(outcome.error, CancelledError):  # the sweep was stopped: of what was not begun there is no word
+            if begun:
+                print(f"{name}: {words(outcome)}", flush=True)
+            return self.update()
         self.ended_work += work(task.config)
         self.ended_count += 1
         if outcome.failed:

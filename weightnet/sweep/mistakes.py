@@ -90,10 +90,15 @@ def _end_quietly() -> NoReturn:
     raise SystemExit(128 + signal.SIGPIPE) from None
 
 
+_SEVERAL = re.compile(r"'\d+ *(\.\.+|-|:|;| ) *\d+'")  # as other languages write a range
+_ELSEWHERE = {"learning_rate": "train.lr", "hidden_size": "dims.hidden"}
+"""What other projects call keys of ours."""
+
 _REFUSED = {
     r"~": "nothing can be taken out of the config; set it to another value, or null",
     r"\+*[\w./]+@[\w.]*=": "the key of a group has no @; dataset=, model=, dims=, train= and experiment= choose",
-    r"\+*\w+=[\[{]": "must be one value (several make a sweep: -m model=pool,rmp; a key of a group: train.lr=0.1)",
+    r"\+*\w+=[\[{]": "must be one value (several make a sweep, without brackets: -m model=pool,rmp seed=1,2,3; "
+    "a key of a group: train.lr=0.1)",
     r"(dataset|model|dims|train|experiment)=[^:]*\.\./[^:]*$": "must be the name of a choice; --help shows them",
     r"\+*hydra\.(sweeper|launcher)=": "must be one of its keys, as in hydra.sweeper.rerun=all, or another one: "
     "hydra/sweeper=NAME, hydra/launcher=NAME",
@@ -157,14 +162,17 @@ def explain(error: BaseException) -> str:
         return "experiment: one experiment a command; each is a sweep of its own"
     if added := re.search(r"call to target '[^']*Launcher':.*unexpected keyword argument '(\w+)'", text, re.DOTALL):
         return _unknown_key(f"hydra.launcher.{added[1]}")
-    if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{several[1]}: several values make a sweep: {program()} {shlex.join(['-m', *sys.argv[1:]])}"
+    if several := re.search(r"Ambiguous value for argument '([^']+)'|Sweep parameters '([^']+)' requires", text):
+        return (
+            f"{several[1] or several[2]}: several values make a sweep: {program()} {shlex.join(['-m', *sys.argv[1:]])}"
+        )
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _unknown_key(cause.full_key)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             wrong = "must be a list, as in [1,2]" if "ListConfig" in str(cause) else _first_line(cause)
-            return f"{cause.full_key}: {wrong}"
+            more = f"; several values: {cause.full_key}=1,2,5 or '{cause.full_key}=range(1,4)', with -m"
+            return f"{cause.full_key}: {wrong}{more * bool(_SEVERAL.search(wrong))}"
     return _first_line(error)
 
 
@@ -203,7 +211,7 @@ def _unknown_key(key: str) -> str:
         return "the experiment's file is empty, or its first line is not '# @package _global_'"
     params = (f"model.params.{name}" for names in PARAMS.values() for name in names)
     keys = [*_keys(Config), *_keys(AnalysisConfig, "analysis."), *params]
-    by_last = {known.rpartition(".")[2]: known for known in keys}
+    by_last = _ELSEWHERE | {known.rpartition(".")[2]: known for known in keys}
     if exact := by_last.get(key.rpartition(".")[2]):
         return f"{key}: there is no such key; did you mean {exact}? `{program()} --cfg job` shows them all"
     group = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]

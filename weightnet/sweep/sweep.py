@@ -157,8 +157,9 @@ def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
     for (state, why), number in reasons.most_common(5):
         print(f"  {number} {state}: {why}", flush=True)
     if rerun == "missing" and any(state == State.STALE for state, _ in reasons):
-        print("  stale runs stay as they are; hydra.sweeper.rerun=verify proves that they still hold, rerun=stale runs "
-              "them again", flush=True)  # fmt: skip
+        beside = ", and cannot be compared with those that run now" if count else ""
+        print(f"  stale runs stay as they are{beside}; hydra.sweeper.rerun=verify proves that they still hold, "
+              "rerun=stale runs them again", flush=True)  # fmt: skip
 
 
 def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) -> None:
