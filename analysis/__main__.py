@@ -115,7 +115,7 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    sweep = _sweep(options)
+    sweep, studies = _sweep(options), list[Study]()
     if not (options.names or sweep or options.reference):
         loaded = report_skipped(load_runs(options.outputs))
         report_stale(loaded.runs, "table")

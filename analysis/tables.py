@@ -77,7 +77,7 @@ def final_table(
         keys = ["dataset.name", "label", *(key for key in keys[1:] if not key.startswith("model."))]
     table = outcome.metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)
     stale = (done["why"] != "").groupby([done[key] for key in arm], sort=False).sum().rename("stale").reset_index()
-    table = table.merge(stale, on=arm)[[*keys, *NUMBERS, *(["stale"] if stale["stale"].any() else [])]]
+    table = table.merge(stale, on=arm)[[*keys, *(["stale"] if stale["stale"].any() else []), *NUMBERS]]
     return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
 
 

@@ -91,7 +91,7 @@ def test_a_changed_data_set_makes_a_run_stale(
     assert folder.state(next(origins([config]))) == RunState(State.STALE, "data changed")
     with caplog.at_level(logging.INFO):
         run(config)
-    assert "done already (stale: data changed), accuracy" in caplog.text
+    assert "(stale: data changed; the same words with -m and hydra.sweeper.rerun=stale run it anew)" in caplog.text
 
 
 def test_a_replay_is_compared_bit_for_bit(make_config: MakeConfig) -> None:
