@@ -234,7 +234,7 @@ READ_RATE = 20e9  # bytes of such a map that a core reads in a second, each numb
 
 
 def probe(config: Config) -> float:
-    """Return the seconds of an epoch of a resolved config, projected from a second of steps on random images."""
+    """Return the seconds of an epoch of a resolved config, projected from a few steps on random images."""
     import torch
 
     keep_freed_memory()
@@ -258,14 +258,15 @@ def probe(config: Config) -> float:
     labels = torch.zeros(count, dtype=torch.int64, device=config.device)
     batch, test = (images[:size], labels[:size]), Split(images[:test_size], labels[:test_size])
     # .item() waits for the device
-    step = _fastest(lambda: train_step(model, optimizer, *batch).item()) + map_seconds
-    evaluation = _fastest(lambda: evaluate(model, test, len(test))) / len(test)  # of an example
+    step = _fastest(lambda: train_step(model, optimizer, *batch).item(), calls=8) + map_seconds
+    evaluation = _fastest(lambda: evaluate(model, test, len(test)), calls=3) / len(test)  # of an example
     torch.set_num_threads(threads)
     return step * training_examples(config) / size + evaluation * (test_examples + (train.validation or 0))
 
 
-def _fastest(what: Callable[[], object]) -> float:
-    """Return the seconds that a call takes, warm: the best of three rounds of 0.2 s, what disturbs it left out."""
-    timer = timeit.Timer(what)
-    calls, _ = timer.autorange()
-    return min(timer.repeat(3, calls)) / calls
+def _fastest(what: Callable[[], object], calls: int) -> float:
+    """Return the seconds that a call takes, warm: the least of so many, or of as many as fill a tenth of a second."""
+    times: list[float] = []
+    while len(times) < calls or sum(times) < 0.1:
+        times.append(timeit.timeit(what, number=1))
+    return min(times)
