@@ -238,6 +238,18 @@ def test_what_slurm_refuses_at_first_is_the_users_mistake(
 
 
 @pytest.mark.slow
+def test_a_slurm_that_does_not_answer_is_said_to_be_so(
+    queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent() -> list[Worker]:
+        raise RunFailed("squeue: Unknown host")
+
+    monkeypatch.setattr(slurm, "workers", silent)
+    with pytest.raises(UserError, match=r"Slurm does not answer \(squeue: Unknown host\); nothing was submitted"):
+        execute(tasks, tmp_path / "sweep", Options(workers=2))
+    assert not queue.started and not (tmp_path / "sweep").exists()
+
+
 def test_workers_are_followed_though_slurm_takes_no_more(
     queue: Queue, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

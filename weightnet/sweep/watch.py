@@ -38,13 +38,16 @@ def execute(
     Ctrl-C: workers finish their epochs and leave; twice: they are cancelled. SIGTERM and SIGHUP end this process alone.
 
     Raises:
-        UserError: Slurm refuses the workers, or earlier ones execute the same runs with other code.
+        UserError: Slurm does not answer, or refuses the workers, or earlier ones execute the same runs with other code.
         RunFailed: workers end again and again, are cancelled, or see no common locks.
         KeyboardInterrupt: by then the workers have left, or it was said that they go on.
     """
     if not tasks:
         return []
-    crew = crew_at_work(tasks) or new_crew(sweep, tasks)
+    try:
+        crew = crew_at_work(tasks) or new_crew(sweep, tasks)
+    except RunFailed as error:
+        raise UserError(f"hydra/launcher=slurm: Slurm does not answer ({error}); nothing was submitted") from None
     with Probe(crew.handover.folders[0].path.parent), noted(*ours()) as signals:
         try:
             crew.fill(options)
