@@ -47,10 +47,11 @@ check-next:
 	.venv-next/bin/python -m pip install --quiet --pre --no-deps --upgrade 'hydra-core>=1.4.0rc1' 'omegaconf>=2.4'
 	.venv-next/bin/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
 
+# matplotlib 3.8 calls what pyparsing 3.3 warns of
 check-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
-	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]' 'pyparsing<3.3'
 	.venv-lowest/bin/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
 
 format: .venv/installed-dev
