@@ -204,5 +204,5 @@ def test_files_are_found_as_by_pathlib(pattern: str, tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found = set(_below(tmp_path, Path(pattern).parts, itertools.count(1)))
-    # a pattern that ends in ** stands for folders, whatever the version: from Python 3.13 on pathlib's for files as well
+    # with ** at its end ours stands for folders, whatever the version; from Python 3.13 on pathlib's for files as well
     assert found == {path for path in tmp_path.glob(pattern) if pattern != "**" or path.is_dir()}
