@@ -4,7 +4,7 @@
 # make soak   half an hour of random signals to random processes of sweeps (installs what it needs)
 # make docs   the pages of docs/, in site/                                (installs what it needs)
 # make check  lint, types, imports and all tests: what CI runs
-# make coverage  the tests, and which lines they reach; slower             (installs what it needs)
+# make coverage  all tests, and which lines they reach; slower           (installs what it needs)
 # make check-next    the quick tests with the next Hydra, in .venv-next: what will break
 # make check-lowest  the quick tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 PYTHON ?= python3

@@ -102,7 +102,7 @@ def _copy(value: Any) -> Any:
 
 
 def as_mapping(record: Any) -> dict[str, Any]:
-    """Return a dataclass's fields as they are: `asdict` copies all that is in them, which takes 20 times as long."""
+    """Return a dataclass's fields as they are, name -> value; `asdict` would copy all that is in them."""
     return {item.name: getattr(record, item.name) for item in fields(record)}
 
 
