@@ -73,12 +73,14 @@ def labels(arms: Sequence[Arm], swept: Sequence[str] = (), *, off: Sequence[str]
 
 def _label(arm: Arm, keys: Sequence[str]) -> str:
     names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in keys}
-    parts = [f"{names[key]}={_short(arm.form[key])}" for key in keys if key in arm.form]
+    parts = [_told(names[key], arm.form[key]) for key in keys if key in arm.form]
     return ", ".join([MODEL_LABELS.get(arm.model, arm.model), *parts])
 
 
-def _short(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _told(name: str, value: Any) -> str:
+    if value is None:
+        return f"no {name}"
+    return f"{name}={int(value) if isinstance(value, float) and value.is_integer() else value}"
 
 
 def columns(key: str, arms: Sequence[Arm]) -> list[str]:

@@ -23,6 +23,7 @@ from analysis.panels import (
     one_below_another,
     share_legend,
     side_by_side,
+    span,
     title,
 )
 from analysis.search_figures import search_figures
@@ -44,10 +45,11 @@ def draw(study: Study, *, data: bool = False) -> None:
 
     The first figure follows from what was swept (`analysis.pictures`). With two seeds or more, `-final` shows every
     seed's outcome, and `-differences` the paired differences from the baseline where there is one
-    (`-differences-from-<reference>`: from another model); with three, `-differences-by-epoch` those of every epoch.
-    `-feedback` is the length of the feedback vector against the epoch, `-search-<key>` (`analysis.search_figures`) how
-    the arms' values were found. An SVG lies beside each PNG; both hold the ids
-    of their runs. With `data`, what is drawn is written as CSV.
+    (`-differences-from-<reference>`: from another model); `-differences-by-<key>` has the same against the number that
+    was swept, or `-differences-by-epoch`, where none was and there are three seeds, against the epoch. `-feedback` is
+    the length of the feedback vector against the epoch, `-search-<key>` (`analysis.search_figures`) how the arms'
+    values were found. An SVG lies beside each PNG; both hold the ids of their runs. With `data`, what is drawn is
+    written as CSV.
     """
     print(f"\n{to_text(final_table(study.runs, study.outcome, searched=study.searched), study.outcome)}\n")
     if study.differences is not None:
@@ -88,7 +90,10 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     if study.differences is not None and len(study.differences):
         suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
         drawn[f"-differences{suffix}"] = _differences(study, study.differences)
-        if not study.axes and study.differences["n"].max() >= FEWEST:
+        if len(study.axes) == 1:
+            by = study.axes[0].rpartition(".")[2]
+            drawn[f"-differences-by-{by}{suffix}"] = _differences_against(study, study.differences)
+        elif not study.axes and study.differences["n"].max() >= FEWEST:
             drawn[f"-differences-by-epoch{suffix}"] = _differences_by_epoch(study, study.differences, epochs)
     return _with_caveats(study, drawn)
 
@@ -104,7 +109,7 @@ def _caveats(study: Study) -> str:
     """Return what a reader who sees the picture alone must know of its runs; nothing ("") where they are as asked."""
     runs, asked, primary = study.runs, study.experiment.runs, study.experiment.primary
     counts = {
-        "without a result": len(set(asked) - set(runs["run"])),
+        "not finished": len(set(asked) - set(runs["run"])),
         "stale": int(((runs["status"] == "done") & (runs["why"] != "")).sum()),
         "diverged": int(runs["diverged"].sum()),
     }
@@ -178,11 +183,15 @@ def _against(study: Study, done: pd.DataFrame) -> Drawn:
         summary = metric.summary(own, ["label", x])
         plots.against(summary, x=x, hue="label", colours=colours, ax=ax)
         _show_few(own, summary, metric, x, colours, ax)
-        ax.set_xlabel("dose: 1 + |me|^2 at the start" if x == "dose" else x)
+        ax.set_xlabel(_axis_of(x))
         parts.append(summary.assign(dataset=dataset))
     share_legend(figure, [ax for (ax,) in panels.values()])
     title(figure, data, f"{described(study.outcome, done)} against {x}", by=["label", x])
     return figure, pd.concat(parts, ignore_index=True)
+
+
+def _axis_of(key: str) -> str:
+    return "dose: 1 + |me|^2 at the start" if key == "dose" else key
 
 
 def _final(study: Study, done: pd.DataFrame) -> Drawn:
@@ -221,18 +230,43 @@ def _differences(study: Study, table: pd.DataFrame) -> Drawn:
         ax.set_xlim(reach)
         plots.say_cut(ax, ends, reach, points)
         ax.set_xlabel(_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
-    what = described(study.outcome, study.runs)
-    looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"
-    text = _minus(study, what, bool(table["low"].notna().any()))
-    entitle(figure, table["dataset"], text + looks * bool(study.experiment.looks))
+    entitle(figure, table["dataset"], _minus(study, table))
     return figure, shown.drop(columns=["colour", "arm", "partner", "decided"])
+
+
+def _differences_against(study: Study, table: pd.DataFrame) -> Drawn:
+    """Return the paired differences from the reference against the swept number, a line an arm, a panel a data set."""
+    (x,), metric = study.axes, study.outcome.metric
+    rows = table.rename(columns={"dataset": "dataset.name", "difference": "mean"})
+    data, colours = labelled(study, rows, axes=[x], counted=False)
+    figure, panels = side_by_side(data, 4.4)
+    for dataset, (ax,) in panels.items():
+        own = data[data["dataset.name"] == dataset]
+        margin = own["margin"].iloc[0]
+        plots.against(own, x=x, hue="label", colours=colours, ax=ax)
+        plots.zero(ax.axhline, ax.axhspan, margin)
+        points, ends = [0, *own["mean"]], [*own["low"], *own["high"]]
+        shown = plots.limits(points, ends, strays=True)
+        ax.set_ylim(shown)
+        plots.say_cut(ax, ends, shown, points)
+        ax.set(xlabel=_axis_of(x), ylabel=_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
+    share_legend(figure, [ax for (ax,) in panels.values()])
+    entitle(figure, table["dataset"], f"{_minus(study, table)}, n\u00a0=\u00a0{span(table['n'])}\u00a0pairs")
+    return figure, data.drop(columns=["arm", "partner", "decided"])
 
 
 def _axis_of_differences(metric: Metric, grey: str) -> str:
     return f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{f'; grey: {grey}' if grey else ''}"
 
 
-def _minus(study: Study, what: str, intervals: bool) -> str:
+def _minus(study: Study, table: pd.DataFrame) -> str:
+    """Return what a comparison's picture shows: of which outcome, from whom, with which intervals."""
+    looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"
+    text = _paired(study, described(study.outcome, study.runs), bool(table["low"].notna().any()))
+    return text + looks * bool(study.experiment.looks)
+
+
+def _paired(study: Study, what: str, intervals: bool) -> str:
     reference = MODEL_LABELS.get(study.reference, study.reference)
     return f"{what} minus that of '{reference}', paired by seed{', 95% t-interval' * intervals}"
 
@@ -262,7 +296,7 @@ def _differences_by_epoch(study: Study, table: pd.DataFrame, epochs: pd.DataFram
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.supxlabel("epoch", fontsize="medium")
     figure.supylabel(_axis_of_differences(metric, grey), fontsize="medium")
-    entitle(figure, table["dataset"], _minus(study, metric.label, bool(summary["low"].notna().any())))
+    entitle(figure, table["dataset"], _paired(study, metric.label, bool(summary["low"].notna().any())))
     return figure, summary
 
 

@@ -41,7 +41,7 @@ def labelled(
     of_arm = study.experiment.labels(axes)
     if counted:
         seeds = rows.assign(label=rows["arm"].map(of_arm)).groupby(["label", "arm"])["seed"].nunique().groupby("label")
-        of_arm = {key: f"{of_arm[key]} (n={_span(seeds.get_group(of_arm[key]))})" for key in arms}
+        of_arm = {key: f"{of_arm[key]} (n={span(seeds.get_group(of_arm[key]))})" for key in arms}
     colours: dict[str, str] = {}
     for key, arm in arms.items():
         colours.setdefault(of_arm[key], arm.colour)
@@ -51,7 +51,8 @@ def labelled(
     return rows.assign(label=rows["arm"].map(of_arm), **values), coloured
 
 
-def _span(counts: pd.Series) -> str:
+def span(counts: pd.Series) -> str:
+    """Return the least and the greatest of some numbers, or the only one."""
     return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
 
 
@@ -119,7 +120,7 @@ def title(
         how = ["every seed, mean and 95% t-interval" if every else "mean and 95% t-interval"]
     elif most > 1 and (intervals or every):
         how = ["every seed and mean"]
-    seeds = f"n = {_span(counts)} seed{'' if most == 1 else 's'}".replace(" ", "\u00a0")  # on one line
+    seeds = f"n = {span(counts)} seed{'' if most == 1 else 's'}".replace(" ", "\u00a0")  # on one line
     entitle(figure, rows["dataset.name"], ", ".join([what, *how, seeds]))
 
 

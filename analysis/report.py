@@ -42,6 +42,8 @@ CAPTIONS = {
     "of an arm, which is compared on other seeds than those that it was chosen by.",
     "-differences-by-epoch": "Difference in {metric} from '{reference}' against the epoch, a panel an arm. "
     f"{_PAIRED} {_INTERVAL}",
+    "-differences-by": "Difference in {label} from '{reference}' against {x}; the margin, where there is one, in grey. "
+    f"{_PAIRED} {_INTERVAL}",
     "-differences": "Difference in {label} from '{reference}': a row an arm, its 95% t-interval over seeds, and the "
     "margin, where there is one, in grey. " + _PAIRED,
 }

@@ -70,6 +70,8 @@ def test_labels_say_in_what_arms_differ() -> None:
     assert [arm.label for arm in kernels.arms.values()] == ["without feedback", "pool, m=31", "pool, m=62"]
     sets = load_experiment("fig1", ["dataset=mnist,kmnist", "model=pool"])
     assert [arm.label for arm in sets.arms.values()] == ["pool, dataset=mnist", "pool, dataset=kmnist"]
+    subsets = load_experiment("fig1", ["train.subset=300,null", "model=pool"])
+    assert [arm.label for arm in subsets.arms.values()] == ["pool, subset=300", "pool, no subset"]
 
 
 def test_an_arm_has_the_same_colour_in_every_experiment() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import expand
+from scipy import stats
 from test_load import write_run
 
 from analysis import figures
@@ -28,7 +29,7 @@ def test_a_number_that_was_swept_is_the_axis(tmp_path: Path) -> None:
     base = ["model=baseline,pool", "dataset=digits", "dims=controlled", "train.epochs=2", "seed=1,2,3"]
     study = sweep(tmp_path, *base, "dims.m=31,62", accuracy=lambda config: 0.9 + config.seed / 100)
     drawn = figures.figures_of(study)
-    assert list(drawn) == ["", "-final", "-differences"]
+    assert list(drawn) == ["", "-final", "-differences", "-differences-by-m"]
     figure, shown = drawn[""]
     assert shown["dims.m"].fillna(0).tolist() == [0, 31, 62]  # the baseline has no m: a horizontal line
     assert shown["label"].tolist() == ["without feedback", "pool", "pool"]
@@ -52,6 +53,29 @@ def test_differences_are_paired_within_each_value_of_the_other_keys(tmp_path: Pa
     assert table["label"].tolist() == ["pool, lr=0.1", "pool, lr=0.2"]
     assert table["reference"].tolist() == ["without feedback, lr=0.1", "without feedback, lr=0.2"]
     assert table["difference"].tolist() == pytest.approx([1, 2]) and table["n"].tolist() == [3, 3]
+
+
+def test_differences_against_a_swept_number_are_paired_with_students_interval(tmp_path: Path) -> None:
+    words = ["model=baseline,pool,constant", "dataset=digits", "train.lr=0.1,0.2", "train.epochs=2", "seed=1,2,3,4"]
+    chance, reached = np.random.default_rng(0), dict[tuple[str, float, int], float]()
+
+    def accuracy(config: Config) -> float:
+        key = config.model.name, config.train.lr, config.seed
+        return reached.setdefault(key, chance.uniform(0.8, 0.9))
+
+    figure, shown = figures.figures_of(sweep(tmp_path, *words, accuracy=accuracy))["-differences-by-lr"]
+    assert shown[["label", "train.lr"]].to_numpy().tolist() == [
+        ["pool", 0.1], ["pool", 0.2], ["constant", 0.1], ["constant", 0.2],
+    ]  # fmt: skip
+    for _, row in shown.iterrows():
+        model, lr = row["label"], row["train.lr"]
+        pairs = [100 * (reached[model, lr, seed] - reached["baseline", lr, seed]) for seed in (1, 2, 3, 4)]
+        low, high = stats.t.interval(0.95, 3, loc=np.mean(pairs), scale=stats.sem(pairs))
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((np.mean(pairs), low, high))
+    (ax,) = figure.axes
+    assert ax.get_ylabel() == "difference (points); grey: the margin of 1" and ax.get_xlabel() == "train.lr"
+    said = " ".join(figure.get_suptitle().split())
+    assert "minus that of 'without feedback', paired by seed, 95% t-interval, n = 4 pairs (of 24 runs" in said
 
 
 def test_two_numbers_make_heat_maps_with_one_scale_in_units_of_the_spread(tmp_path: Path) -> None:
