@@ -19,9 +19,10 @@ from analysis.experiments import Experiment, asked_for, experiment_names, load_d
 from analysis.live import watch
 from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import DEFAULT, read_outcome
+from analysis.records import Sweep, last_sweep, sweeps
 from analysis.status import show
 from analysis.study import Options, Study, gather_drawn
-from analysis.sweeps import Sweep, draw_sweep, experiments_of, last_sweep, sweeps
+from analysis.sweeps import draw_sweep, experiments_of
 from analysis.tables import final_table
 from weightnet.errors import ArgumentParser, RunFailed, UserError
 from weightnet.plain import printable

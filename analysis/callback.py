@@ -41,7 +41,8 @@ class DrawFigures(Callback):
         # in a notebook the table and the picture are the value of the cell
         with plainly(), redirect_stdout(StringIO()) if in_notebook() else nullcontext():
             from analysis.load import load_runs, report_skipped  # not above: pandas and seaborn take seconds
-            from analysis.sweeps import draw_sweep, read_sweep, studies_of
+            from analysis.records import read_sweep
+            from analysis.sweeps import draw_sweep, studies_of
 
             try:
                 sweep = read_sweep(folder)

@@ -115,6 +115,7 @@ def _caveats(study: Study) -> str:
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]
     parts = [f"exploratory: the primary outcome is {primary.label}"] * study.outcome.exploratory
+    parts += study.later
     parts += [f"of {count_runs(len({*asked, *runs['run']}))}, {', '.join(said)}"] * bool(said)
     return "; ".join(parts)
 

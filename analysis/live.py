@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.load import count_runs, load_runs
+from analysis.records import Sweep, sweeps
 from analysis.status import STYLES, in_order, reasons, table, view
-from analysis.sweeps import Sweep, sweeps
 from weightnet.plain import printable
 
 KEYS = {"r": "running", "f": "failed", "i": "interrupted", "s": "stale", "d": "done", "a": ""}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.arms import partners
+from analysis.beforehand import chosen_later
 from analysis.choice import choose
 from analysis.experiments import Experiment
 from analysis.load import Runs, count_runs, refuse_mixture, report_doubts, report_stale
@@ -41,6 +42,8 @@ class Study:
     """That was asked for. None: the experiment's, or the data set's."""
     files: list[Path]
     """Where figures go: each a path to which what a figure shows is added."""
+    later: list[str]
+    """What of the experiment was chosen after its runs had been planned, as `analysis.beforehand.chosen_later` says it."""
     search: "Study | None"
     """That of the search by which its arms were chosen."""
 
@@ -99,6 +102,9 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
     _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
+    later = [] if experiment.trials else chosen_later(experiment, loaded.outputs, set(runs["run"]))
+    for words in later:
+        print(f"{experiment.name}: {words}", file=sys.stderr)
     return Study(
         experiment,
         loaded.outputs,
@@ -110,6 +116,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         options.reference or "baseline",
         options.margin,
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
+        later,
         gather(experiment.search, loaded, Options(mixed=options.mixed)) if experiment.search else None,
     )
 

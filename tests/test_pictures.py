@@ -7,7 +7,8 @@ from test_sweeps import write_sweep
 from analysis.experiments import asked_for
 from analysis.load import load_runs
 from analysis.pictures import choose_axes
-from analysis.sweeps import read_sweep, studies_of
+from analysis.records import read_sweep
+from analysis.sweeps import studies_of
 from weightnet.errors import UserError
 
 ZIPPED = 'hydra.sweeper.zip=["dims.dx,dims.m"]'

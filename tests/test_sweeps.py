@@ -9,8 +9,9 @@ from test_load import write_run
 
 from analysis.figures import figures_of
 from analysis.load import load_runs
+from analysis.records import last_sweep, read_sweep
 from analysis.report import write_report
-from analysis.sweeps import draw_sweep, experiments_of, last_sweep, read_sweep, studies_of
+from analysis.sweeps import draw_sweep, experiments_of, studies_of
 from weightnet.config import Config
 from weightnet.identity import arm, run_id
 from weightnet.runs.folder import write_csv

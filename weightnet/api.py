@@ -73,7 +73,8 @@ def sweep(overrides: Words) -> Runs:
     """
     from analysis.experiments import asked_for
     from analysis.load import load_runs
-    from analysis.sweeps import experiments_of, read_sweep
+    from analysis.records import read_sweep
+    from analysis.sweeps import experiments_of
     from weightnet.__main__ import job
 
     with _command(overrides) as words:
