@@ -15,11 +15,12 @@ WORDS = ["model=baseline,pool", "dataset=digits", "train.epochs=2", "seed=1,2,3"
 
 
 def record(outputs: Path, name: str, *words: str, **chosen: Any) -> list[str]:
-    """Write the record of a sweep, and its runs as finished; return their ids."""
+    """Write the record of a sweep, and its runs as finished unless they are there; return their ids."""
     folder, configs = write_sweep(outputs, *WORDS, *words, name=name)
     asked = json.loads((folder / "sweep.json").read_text())
     (folder / "sweep.json").write_text(json.dumps(asked | chosen))
-    finish(configs)
+    if not (outputs / "runs").exists():
+        finish(configs)
     return [path.name for path in (outputs / "runs").iterdir()]
 
 
