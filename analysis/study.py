@@ -43,7 +43,7 @@ class Study:
     files: list[Path]
     """Where figures go: each a path to which what a figure shows is added."""
     later: list[str]
-    """What of the experiment was chosen after its runs had been planned, as `analysis.beforehand.chosen_later` says it."""
+    """What was chosen after the runs had been planned, as `analysis.beforehand.chosen_later` says it."""
     search: "Study | None"
     """That of the search by which its arms were chosen."""
 

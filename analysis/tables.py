@@ -144,8 +144,9 @@ def _parameters(runs: pd.DataFrame) -> list[str]:
 
 
 def _varies(runs: pd.DataFrame, key: str) -> bool:
+    """Tell whether runs differ in a key; not that some models lack it, where it is a parameter."""
     groups = runs.groupby("dataset.name" if key.startswith("dataset.") else lambda row: "all")
-    return bool(groups[key].nunique(dropna=False).max() > 1)
+    return bool(groups[key].nunique(dropna=key.startswith("model.params.")).max() > 1)
 
 
 def printable(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:

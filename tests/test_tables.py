@@ -57,6 +57,14 @@ def test_data_sets_of_different_sizes_need_no_column(make_config: Callable[..., 
     assert "dataset.channels" not in table.columns and len(table) == 2
 
 
+def test_a_parameter_is_shown_where_two_arms_have_other_values(tmp_path: Path) -> None:
+    for config in expand(["model=baseline,pool", "model.params.fill=1,0", f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
+    shown = final_table(load_runs(tmp_path).runs)
+    assert shown["model.params.fill"].fillna(-1).tolist() == [-1, 1, 0]  # the baseline has none
+    assert "model.params.gain" not in shown  # pool alone has it
+
+
 def test_formats(table: pd.DataFrame) -> None:
     assert pd.read_csv(StringIO(to_csv(table)))["test accuracy %, last epoch"].tolist() == pytest.approx(
         table["mean"].tolist()
