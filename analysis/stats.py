@@ -71,7 +71,7 @@ def compare(
     two one-sided tests', so that as with `p` it is the 95% interval that goes with 0.05; `improvement`, the share of
     seeds in which the arm is better (or has more), ties counted half; `seeds`, where it is not decided: how many more
     it takes to detect a difference of the margin (`seeds_needed`), of the standard deviation that is pooled over the
-    arms, and `seeds_high`, of its upper 95% bound. NaN where n is too small.
+    arms that share its reference, and `seeds_high`, of its upper 95% bound. NaN where n is too small.
 
     Raises:
         ValueError: a reference has no row, or an arm has a seed twice.
@@ -89,7 +89,7 @@ def compare(
     p_values = _p_values(paired.loc[:, n >= decidable(level)].dropna(how="all"), margin, LEVEL / level)
     result = result.assign(**p_values, improvement=better.where(paired.notna()).mean())
     result = result.join(_verdicts(result, margin, direction, decidable(level)))
-    return result.join(_more_seeds(paired, result, margin, level)).rename_axis(arm).reset_index()
+    return result.join(_more_seeds(paired, reference, result, margin, level)).rename_axis(arm).reset_index()
 
 
 def _p_values(paired: pd.DataFrame, margin: float | None, looks: float) -> dict[str, pd.Series]:
@@ -115,21 +115,27 @@ def _verdicts(result: pd.DataFrame, margin: float | None, direction: int, fewest
     return pd.DataFrame({"verdict": words, "decided": different | equivalent}, result.index)
 
 
-def _more_seeds(paired: pd.DataFrame, result: pd.DataFrame, margin: float | None, level: float) -> pd.DataFrame:
+def _more_seeds(
+    paired: pd.DataFrame, reference: Mapping[str, str], result: pd.DataFrame, margin: float | None, level: float
+) -> pd.DataFrame:
     """Return `seeds` and `seeds_high` of the arms that are not decided.
 
-    The level is what the arms that do not differ leave for each. The bound of the standard deviation counts the arms,
-    which share their reference, as one.
+    The level is what the arms that do not differ leave for each. The standard deviation is pooled over the arms that
+    share a reference: those of another learning rate or number of examples spread otherwise. Its bound counts them as
+    one.
     """
-    n, answers = paired.count(), pd.DataFrame(math.nan, paired.columns, ["seeds", "seeds_high"])
-    undecided = ~result["decided"]
-    if margin and n.max() > 1:
-        pooled = math.sqrt((paired.var() * (n - 1)).sum() / (n - 1).clip(lower=0).sum())
+    answers, undecided = pd.DataFrame(math.nan, paired.columns, ["seeds", "seeds_high"]), ~result["decided"]
+    level /= max(1, (undecided | (result["verdict"] == "equivalent")).sum())
+    for _, arms in paired.columns.to_series().groupby(lambda arm: reference[arm]):
+        own = paired[arms]
+        n = own.count()
+        if not margin or n.max() < 2:
+            continue
+        pooled = math.sqrt((own.var() * (n - 1)).sum() / (n - 1).clip(lower=0).sum())
         upper = pooled * math.sqrt((n.max() - 1) / stats.chi2.ppf(LEVEL, n.max() - 1))
-        level /= max(1, (undecided | (result["verdict"] == "equivalent")).sum())
         for column, deviation in zip(answers, (pooled, upper), strict=True):
             needed = seeds_needed(deviation, margin, level)
-            answers.loc[undecided, column] = (needed - n[undecided]).clip(lower=1)
+            answers.loc[arms, column] = (needed - n).clip(lower=1).where(undecided[arms])
     return answers
 
 

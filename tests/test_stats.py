@@ -220,6 +220,17 @@ def test_more_seeds_are_asked_for_where_it_is_open_from_the_pooled_deviation() -
         assert math.isnan(result.loc["better", column])
 
 
+def test_the_deviation_is_that_of_the_arms_that_share_a_reference() -> None:
+    chance = np.random.default_rng(0)
+    few, many = chance.normal(0, 1.5, size=20), chance.normal(0, 0.3, size=20)
+    data = frame(base_few=[0.0] * 20, few=list(few), base_many=[0.0] * 20, many=list(many))
+    pairs = {"few": "base_few", "many": "base_many"}
+    rows = compare(data, arm="arm", reference=pairs, value="x", margin=0.1).set_index("arm")
+    for arm, own in (("few", few), ("many", many)):
+        assert rows.loc[arm, "verdict"] == "undecided"
+        assert rows.loc[arm, "seeds"] == seeds_needed(own.std(ddof=1), 0.1, 0.05 / 2) - 20
+
+
 @pytest.mark.slow
 def test_the_bound_of_the_seeds_is_one() -> None:
     chance, true, enough = np.random.default_rng(4), seeds_needed(math.sqrt(2), 1, 0.05 / 4), 0
