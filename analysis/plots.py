@@ -161,9 +161,11 @@ def limits(
         return None
     least, most = min(finite), max(finite)
     if strays and (inner := np.quantile(finite, [0.05, 0.95])).size and most - least > 10 * np.ptp(inner) > 0:
-        near = [value for value in finite if np.abs(value - inner).min() <= 2 * np.ptp(inner)]
+        near, beyond = (
+            [value for value in values if np.abs(value - inner).min() <= 2 * np.ptp(inner)]
+            for values in (finite, beyond)
+        )
         least, most = min(near), max(near)
-        beyond = [min(max(value, least), most) for value in beyond]
     low, high = min([least, *beyond]), max([most, *beyond])
     if most > least and high - low > 3 * (most - least):
         low, high = max(low, 2 * least - most), min(high, 2 * most - least)
@@ -180,7 +182,8 @@ def say_cut(ax: Axes, ends: Sequence[float], shown: tuple[float, float] | None, 
     said = [strays] * bool(outside[0]) + ["intervals go on outside"] * bool(outside[1])
     if said:
         ax.annotate("; ".join(said), (0.99, 0.99), xycoords="axes fraction", ha="right", va="top",
-                    fontsize="x-small", color="0.3")  # fmt: skip
+                    fontsize="x-small", color="0.3",
+                    bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})  # fmt: skip
 
 
 def seed_points(
