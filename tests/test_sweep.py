@@ -210,6 +210,13 @@ def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_runs_are_executed_seed_by_seed(tmp_path: Path) -> None:
+    done = sweep(ROOT, "model=baseline,pool", "seed=3,1", "train.epochs=1", "hydra.launcher.processes=1",
+                 f"outputs={tmp_path}")  # fmt: skip
+    assert re.findall(r"-s(\d)-\w+: done", done.stdout) == ["3", "3", "1", "1"], done.stderr
+
+
+@pytest.mark.slow
 def test_axes_of_a_model_apply_to_that_model_only(project: Path) -> None:
     done = sweep(
         project, "model=pool,projection", "dims.m=31,62", "model.kind=sparse,dense", "hydra.sweeper.dry_run=true"

@@ -94,9 +94,13 @@ def sweep(
 
 
 def _in_order(jobs: list[Job], outputs: Path) -> list[Job]:
-    """Return jobs in the order in which they are started, the longest first: so that none is left alone at the end."""
+    """Return jobs in the order in which they are started: seed by seed, and of a seed the longest first.
+
+    So a sweep that is stopped has about as many seeds of each arm, and no long run is left alone at the end.
+    """
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
-    return sorted(jobs, key=lambda job: -seconds[job.id])
+    places = {seed: place for place, seed in enumerate(dict.fromkeys(job.config.seed for job in jobs))}
+    return sorted(jobs, key=lambda job: (places[job.config.seed], -seconds[job.id]))
 
 
 def _refuse_stale(states: States, rerun: str) -> None:
