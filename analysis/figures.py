@@ -10,24 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import plots
-from analysis.arms import MODEL_LABELS
+from analysis.difference_figures import difference_figures
 from analysis.heat_maps import heat_maps
 from analysis.load import count_runs
 from analysis.metrics import ACCURACY, Metric
-from analysis.panels import (
-    described,
-    entitle,
-    grid,
-    labelled,
-    name,
-    one_below_another,
-    share_legend,
-    side_by_side,
-    span,
-    title,
-)
+from analysis.panels import Drawn, axis_label, described, labelled, one_below_another, share_legend, side_by_side, title
 from analysis.search_figures import search_figures
-from analysis.stats import FEWEST, summarise
+from analysis.stats import FEWEST
 from analysis.study import Study, has_seeds
 from analysis.tables import LEGEND, final_table, to_text
 from weightnet.errors import RunFailed
@@ -36,20 +25,15 @@ from weightnet.waiting import waiting
 
 MOST_INCHES = 300  # 60,000 pixels; from 65,536 on nothing can be drawn
 
-Drawn = tuple[Figure, pd.DataFrame]
-"""A figure, and what it shows."""
-
 
 def draw(study: Study, *, data: bool = False) -> None:
     """Draw a study's figures and print its tables.
 
     The first figure follows from what was swept (`analysis.pictures`). With two seeds or more, `-final` shows every
-    seed's outcome, and `-differences` the paired differences from the baseline where there is one
-    (`-differences-from-<reference>`: from another model); `-differences-by-<key>` has the same against the number that
-    was swept, or `-differences-by-epoch`, where none was and there are three seeds, against the epoch. `-feedback` is
-    the length of the feedback vector against the epoch, `-search-<key>` (`analysis.search_figures`) how the arms'
-    values were found. An SVG lies beside each PNG; both hold the ids of their runs. With `data`, what is drawn is
-    written as CSV.
+    seed's outcome, and `-differences...` (`analysis.difference_figures`) the paired differences from the baseline,
+    where there is one. `-feedback` is the length of the feedback vector against the epoch, `-search-<key>`
+    (`analysis.search_figures`) how the arms' values were found. An SVG lies beside each PNG; both hold the ids of
+    their runs. With `data`, what is drawn is written as CSV.
     """
     print(f"\n{to_text(final_table(study.runs, study.outcome, searched=study.searched), study.outcome)}\n")
     if study.differences is not None:
@@ -88,13 +72,7 @@ def figures_of(study: Study) -> dict[str, Drawn]:
     if not study.axes and metric == ACCURACY and len(measured := epochs.dropna(subset="me_norm")):
         drawn["-feedback"] = _feedback(study, measured)
     if study.differences is not None and len(study.differences):
-        suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
-        drawn[f"-differences{suffix}"] = _differences(study, study.differences)
-        if len(study.axes) == 1:
-            by = study.axes[0].rpartition(".")[2]
-            drawn[f"-differences-by-{by}{suffix}"] = _differences_against(study, study.differences)
-        elif not study.axes and study.differences["n"].max() >= FEWEST:
-            drawn[f"-differences-by-epoch{suffix}"] = _differences_by_epoch(study, study.differences, epochs)
+        drawn |= difference_figures(study, study.differences, epochs)
     return _with_caveats(study, drawn)
 
 
@@ -184,15 +162,11 @@ def _against(study: Study, done: pd.DataFrame) -> Drawn:
         summary = metric.summary(own, ["label", x])
         plots.against(summary, x=x, hue="label", colours=colours, ax=ax)
         _show_few(own, summary, metric, x, colours, ax)
-        ax.set_xlabel(_axis_of(x))
+        ax.set_xlabel(axis_label(x))
         parts.append(summary.assign(dataset=dataset))
     share_legend(figure, [ax for (ax,) in panels.values()])
     title(figure, data, f"{described(study.outcome, done)} against {x}", by=["label", x])
     return figure, pd.concat(parts, ignore_index=True)
-
-
-def _axis_of(key: str) -> str:
-    return "dose: 1 + |me|^2 at the start" if key == "dose" else key
 
 
 def _final(study: Study, done: pd.DataFrame) -> Drawn:
@@ -211,94 +185,6 @@ def _final(study: Study, done: pd.DataFrame) -> Drawn:
         ax.set_xlabel(metric.axis)
     title(figure, data, described(study.outcome, done), every=True)
     return figure, data[["dataset.name", "label", "seed", metric.column, "run"]]
-
-
-def _differences(study: Study, table: pd.DataFrame) -> Drawn:
-    """Return the paired differences from the reference, a row an arm, a panel a data set."""
-    metric = study.outcome.metric
-    labels = [f"{row['label']} (n={row['n']})\n{row['confounds']}".rstrip() for _, row in table.iterrows()]
-    names = study.experiment.labels()
-    of_label = {names[key]: arm.colour for key, arm in study.experiment.arms.items()}
-    shown = table.assign(label=labels, colour=table["label"].map(of_label))
-    figure, panels = one_below_another(dict(shown["dataset"].value_counts(sort=False)))
-    for dataset, ax in panels.items():
-        own = shown[shown["dataset"] == dataset]
-        colours = plots.model_colours(dict(zip(own["label"], own["colour"], strict=True)))
-        margin = own["margin"].iloc[0]
-        plots.differences(own, y="label", margin=margin, colours=colours, ax=ax)
-        points, ends = [0, *own["difference"]], [*own["low"], *own["high"]]
-        reach = plots.limits([*points, *ends], [], strays=True)
-        ax.set_xlim(reach)
-        plots.say_cut(ax, ends, reach, points)
-        ax.set_xlabel(_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
-    entitle(figure, table["dataset"], _minus(study, table))
-    return figure, shown.drop(columns=["colour", "arm", "partner", "decided"])
-
-
-def _differences_against(study: Study, table: pd.DataFrame) -> Drawn:
-    """Return the paired differences from the reference against the swept number, a line an arm, a panel a data set."""
-    (x,), metric = study.axes, study.outcome.metric
-    rows = table.rename(columns={"dataset": "dataset.name", "difference": "mean"})
-    data, colours = labelled(study, rows, axes=[x], counted=False)
-    figure, panels = side_by_side(data, 4.4)
-    for dataset, (ax,) in panels.items():
-        own = data[data["dataset.name"] == dataset]
-        margin = own["margin"].iloc[0]
-        plots.against(own, x=x, hue="label", colours=colours, ax=ax)
-        plots.zero(ax.axhline, ax.axhspan, margin)
-        points, ends = [0, *own["mean"]], [*own["low"], *own["high"]]
-        shown = plots.limits(points, ends, strays=True)
-        ax.set_ylim(shown)
-        plots.say_cut(ax, ends, shown, points)
-        ax.set(xlabel=_axis_of(x), ylabel=_axis_of_differences(metric, f"the margin of {margin:g}" if margin else ""))
-    share_legend(figure, [ax for (ax,) in panels.values()])
-    entitle(figure, table["dataset"], f"{_minus(study, table)}, n\u00a0=\u00a0{span(table['n'])}\u00a0pairs")
-    return figure, data.drop(columns=["arm", "partner", "decided"])
-
-
-def _axis_of_differences(metric: Metric, grey: str) -> str:
-    return f"difference{f' ({metric.unit.strip()})' if metric.unit else ''}{f'; grey: {grey}' if grey else ''}"
-
-
-def _minus(study: Study, table: pd.DataFrame) -> str:
-    """Return what a comparison's picture shows: of which outcome, from whom, with which intervals."""
-    looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"
-    text = _paired(study, described(study.outcome, study.runs), bool(table["low"].notna().any()))
-    return text + looks * bool(study.experiment.looks)
-
-
-def _paired(study: Study, what: str, intervals: bool) -> str:
-    reference = MODEL_LABELS.get(study.reference, study.reference)
-    return f"{what} minus that of '{reference}', paired by seed{', 95% t-interval' * intervals}"
-
-
-def _differences_by_epoch(study: Study, table: pd.DataFrame, epochs: pd.DataFrame) -> Drawn:
-    """Return the paired differences from the reference against the epoch, a panel an arm and data set."""
-    metric, partners = study.outcome.metric, table.set_index("arm")["partner"]
-    theirs = epochs[["arm", "seed", "epoch", metric.column]].rename(columns={"arm": "partner", metric.column: "theirs"})
-    paired = epochs.assign(partner=epochs["arm"].map(partners)).merge(theirs, on=["partner", "seed", "epoch"])
-    paired[metric.column] -= paired["theirs"]
-    data, colours = labelled(study, paired, distinct=False)
-    summary = summarise(data, by=["dataset.name", "label", "epoch"], value=metric.column)
-    several, grey = table["dataset"].nunique() > 1, "within the margin" if table["margin"].any() else ""
-    lines = [line for _, line in summary.groupby(["dataset.name", "label"], sort=False)]
-    across = min(len(lines), 4)
-    figure, axes = grid(len(lines), across, (max(6.4, 2.2 * across), max(3.6, 1.2 + 1.7 * -(-len(lines) // across))))
-    for ax, line in zip(axes, lines, strict=True):
-        dataset, label = line["dataset.name"].iloc[0], line["label"].iloc[0]
-        plots.learning_curves(line, x="epoch", y="mean", hue="label", colours={label: colours[label]}, ax=ax)
-        ax.get_legend().remove()  # type: ignore[union-attr]
-        plots.zero(ax.axhline, ax.axhspan, table.loc[table["dataset"] == dataset, "margin"].iloc[0])
-        alike = summary[summary["dataset.name"] == dataset]
-        shown = plots.limits([0, *alike["mean"]], [*alike["low"], *alike["high"]])
-        ax.set_ylim(shown)
-        plots.say_cut(ax, [*line["low"], *line["high"]], shown)
-        ax.set_title(f"{name(dataset)}, {label}" if several else label, fontsize="small")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    figure.supxlabel("epoch", fontsize="medium")
-    figure.supylabel(_axis_of_differences(metric, grey), fontsize="medium")
-    entitle(figure, table["dataset"], _paired(study, metric.label, bool(summary["low"].notna().any())))
-    return figure, summary
 
 
 def image(figure: Figure, kind: str, runs: list[str]) -> bytes:

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from analysis import plots
 from analysis.arms import MODEL_LABELS
 from analysis.metrics import Metric
-from analysis.panels import described, grid, labelled, name, title
+from analysis.panels import Drawn, described, grid, labelled, name, title
 from analysis.study import Study
 
 LEAST = 3.0
 """Units of the spread at which the colours end, or further out: what is within a unit or two is pale."""
 
 
-def heat_maps(study: Study, done: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def heat_maps(study: Study, done: pd.DataFrame) -> Drawn:
     """Return the outcome over two swept numbers, a panel an arm and data set, and what is drawn.
 
     All panels share one scale of colours: how far a cell is from the reference, in units of the spread.

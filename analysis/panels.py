@@ -17,6 +17,9 @@ DATASETS = {"mnist": "MNIST", "cifar": "CIFAR-10", "fashion_mnist": "Fashion-MNI
             "digits": "Digits"}  # fmt: skip
 """Data set -> its name in titles."""
 
+Drawn = tuple[Figure, pd.DataFrame]
+"""A figure, and what it shows."""
+
 MOST_IN_LEGEND = 6  # more lines have their legend beside them
 
 
@@ -90,6 +93,11 @@ def grid(count: int, across: int, size: tuple[float, float]) -> tuple[Figure, li
 def name(dataset: str) -> str:
     """Return a data set's name in titles."""
     return DATASETS.get(dataset, dataset)
+
+
+def axis_label(key: str) -> str:
+    """Return what a key is called as an axis."""
+    return "dose: 1 + |me|^2 at the start" if key == "dose" else key
 
 
 def share_legend(figure: Figure, axes: Sequence[Axes]) -> None:

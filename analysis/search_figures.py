@@ -1,21 +1,20 @@
 """The figures of a search: validation accuracy against each key that was searched."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.panels import described, entitle, labelled, share_legend, side_by_side
+from analysis.panels import Drawn, described, entitle, labelled, share_legend, side_by_side
 from analysis.study import Study
 
 
-def search_figures(study: Study, done: pd.DataFrame) -> dict[str, tuple[Figure, pd.DataFrame]]:
+def search_figures(study: Study, done: pd.DataFrame) -> dict[str, Drawn]:
     """Return a figure a searched key, by suffix, and what it shows; `done` are the finished trials of a search."""
     trials = study.experiment.trials
     assert trials is not None
     return {f"-search-{key}": _search(study, done, key) for key in trials.intervals}
 
 
-def _search(study: Study, done: pd.DataFrame, key: str) -> tuple[Figure, pd.DataFrame]:
+def _search(study: Study, done: pd.DataFrame, key: str) -> Drawn:
     """Return every trial against a key, the mean of its seeds and their range; a trial lacks none of its seeds.
 
     Trials of an arm are joined where they differ in this key alone. An arm that takes no searched key is a level line.
