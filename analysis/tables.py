@@ -1,6 +1,6 @@
 """What the arms reached: mean, 95% interval, n; and paired differences."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -49,9 +49,14 @@ _DOSE = {"dose": "1 + |me|^2", "filler_share": "filler"}
 NUMBERS = {"mean": "mean", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
 """Columns of a metric's summary -> their headings."""
 
-_FORMATS = {
-    **dict.fromkeys(("p", "p_equivalent"), "{:.3f}"), **dict.fromkeys(("seeds", "seeds_high"), "{:.0f}"),
-    "margin": "{:g}", "improvement": "{:.0%}", "dose": "{:.4g}", "filler_share": "{:.1%}",
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+_FORMATS: dict[str, Callable[[float], str]] = {
+    **dict.fromkeys(("p", "p_equivalent"), _p_value), **dict.fromkeys(("seeds", "seeds_high"), "{:.0f}".format),
+    "margin": "{:g}".format, "improvement": "{:.0%}".format, "dose": "{:.4g}".format, "filler_share": "{:.1%}".format,
 }  # fmt: skip
 
 
@@ -164,7 +169,7 @@ def printable(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:
         text[key] = table[key].map(metric.difference if compared else metric.text, na_action="ignore")
     for key, form in _FORMATS.items():
         if key in table:
-            text[key] = table[key].astype(float).map(form.format, na_action="ignore")
+            text[key] = table[key].astype(float).map(form, na_action="ignore")
     return headed(text.where(table.notna(), "").astype(str), outcome)
 
 
