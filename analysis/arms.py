@@ -15,6 +15,7 @@ MODEL_LABELS = {
     "padding": "filler alone", "equal": "equal numbers",
 }  # fmt: skip
 
+_NAMES = {"dataset.name": "dataset", "dims.n": "kernel n"}  # in labels, where n alone is a number of seeds
 _GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
 _OF_FEEDBACK = ("dims.", "eval.", "model.params.")  # not every model uses these
 
@@ -72,8 +73,7 @@ def labels(arms: Sequence[Arm], swept: Sequence[str] = (), *, off: Sequence[str]
 
 
 def _label(arm: Arm, keys: Sequence[str]) -> str:
-    names = {key: "dataset" if key == "dataset.name" else key.rpartition(".")[2] for key in keys}
-    parts = [_told(names[key], arm.form[key]) for key in keys if key in arm.form]
+    parts = [_told(_NAMES.get(key, key.rpartition(".")[2]), arm.form[key]) for key in keys if key in arm.form]
     return ", ".join([MODEL_LABELS.get(arm.model, arm.model), *parts])
 
 
