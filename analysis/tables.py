@@ -112,9 +112,12 @@ def difference_table(
     for dataset, group in done.groupby("dataset.name", sort=False):
         own = [key for key, arm in arms.items() if arm.dataset == dataset and arm.model == reference]
         many = max((len(found[key]) for key in set(group["arm"]) - set(own)), default=len(own))
-        if not own or many > 1:
-            raise UserError(f"--reference={reference}: {many if own else 0} finished arms of that model on {dataset}, "
-                            f"must be one ({known})")  # fmt: skip
+        if not own:
+            raise UserError(f"--reference={reference}: no finished arm of that model on {dataset} ({known})")
+        if many > 1:
+            which = "; ".join(f"'{names[key]}'" for key in own[:4]) + "; ..." * (len(own) > 4)
+            raise UserError(f"--reference={reference}: {many} finished arms of that model on {dataset}, must be one: "
+                            f"name its values by KEY=VALUE ({which})")  # fmt: skip
         pairs = {key: found[key][0] for key in group["arm"].unique() if found.get(key)}
         if not pairs:  # nothing to compare it with, yet
             continue

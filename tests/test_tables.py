@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -8,7 +9,7 @@ from conftest import expand
 from scipy import stats
 from test_load import write_run
 
-from analysis.experiments import load_experiment
+from analysis.experiments import asked_for, load_experiment
 from analysis.load import load_runs
 from analysis.metrics import DEFAULT
 from analysis.tables import difference_table, final_table, to_csv, to_latex, to_markdown, to_text
@@ -107,6 +108,18 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert alone.empty and list(alone.columns) == list(row.index)  # the other arms have not finished
     with pytest.raises(UserError, match="models of fig1: baseline, pool"):
         difference_table(runs, load_experiment("fig1"), "rmp", DEFAULT, {})
+
+
+def test_a_reference_that_is_several_arms_says_which(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "model.params.fill=1,0", "seed=1,2"]
+    for config in expand([*words, f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
+    runs = load_runs(tmp_path).runs
+    several = "pool: 2 finished arms of that model on mnist, must be one: name its values by KEY=VALUE " + re.escape(
+        "('pool, fill=1'; 'pool, fill=0')"
+    )
+    with pytest.raises(UserError, match=several):
+        difference_table(runs, asked_for(words), "pool", DEFAULT, {})
 
 
 def test_stale_runs_are_counted_where_there_are_some(table: pd.DataFrame, tmp_path: Path) -> None:
