@@ -211,9 +211,12 @@ def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_runs_are_executed_seed_by_seed(tmp_path: Path) -> None:
-    done = sweep(ROOT, "model=baseline,pool", "seed=3,1", "train.epochs=1", "hydra.launcher.processes=1",
-                 f"outputs={tmp_path}")  # fmt: skip
-    assert re.findall(r"-s(\d)-\w+: done", done.stdout) == ["3", "3", "1", "1"], done.stderr
+    words = ["train.epochs=1", "hydra.launcher.processes=1", f"outputs={tmp_path}"]
+    first = sweep(ROOT, "model=baseline", "seed=3", *words)
+    assert first.returncode == 0, first.stderr
+    done = sweep(ROOT, "model=baseline,pool", "seed=3,1", *words)
+    assert re.findall(r"digits-(\w+)[\w-]*-s(\d)-\w+: done", done.stdout)[0] == ("pool", "3"), done.stderr
+    assert re.findall(r"-s(\d)-\w+: done", done.stdout) == ["3", "1", "1"]
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ def sweep(
                 states |= read_states(new)
                 plan = replace(plan, jobs=[*plan.jobs, *new])
                 _write_plan(folder, plan, states)
-            jobs = _in_order([job for job in stage.jobs if states[job.id].state in RERUN[rerun]], outputs)
+            seeds = list(dict.fromkeys(job.config.seed for job in stage.jobs))
+            jobs = _in_order([job for job in stage.jobs if states[job.id].state in RERUN[rerun]], seeds, outputs)
             if new:
                 todo = "verify" if rerun == "verify" else "run"
                 print(f"{stage.words}: {_counts(new, states)}; {len(jobs)} to {todo}", flush=True)
@@ -93,13 +94,13 @@ def sweep(
     return outcomes
 
 
-def _in_order(jobs: list[Job], outputs: Path) -> list[Job]:
-    """Return jobs in the order in which they are started: seed by seed, and of a seed the longest first.
+def _in_order(jobs: list[Job], seeds: Sequence[int], outputs: Path) -> list[Job]:
+    """Return jobs in the order in which they are started: seed by seed as these are, and of a seed the longest first.
 
     So a sweep that is stopped has about as many seeds of each arm, and no long run is left alone at the end.
     """
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
-    places = {seed: place for place, seed in enumerate(dict.fromkeys(job.config.seed for job in jobs))}
+    places = {seed: place for place, seed in enumerate(seeds)}
     return sorted(jobs, key=lambda job: (places[job.config.seed], -seconds[job.id]))
 
 
