@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.experiments import Experiment
 from analysis.load import count_runs
 from analysis.metrics import read_outcome
-from analysis.records import Sweep, first_of_runs
+from analysis.records import Sweep, first_with
 from weightnet.errors import UserError
 
 
@@ -20,8 +20,8 @@ def chosen_later(experiment: Experiment, outputs: Path, runs: Collection[str]) -
     """
     ours = _choices(str(experiment.primary), experiment.margin, experiment.choose, experiment.looks)
     other = Counter[tuple[str, str]]()
-    for sweep in first_of_runs(outputs, runs).values():
-        other.update(_of_sweep(sweep).items() - ours.items())
+    for sweep, own in first_with(outputs, runs):
+        other.update(dict.fromkeys(_of_sweep(sweep).items() - ours.items(), len(own)))
     return [
         f"{count_runs(count)} {'was' if count == 1 else 'were'} planned with {key}={value}"
         for (key, value), count in sorted(other.items())

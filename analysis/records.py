@@ -55,14 +55,17 @@ def last_sweep(outputs: Path) -> Sweep | None:
     return next(sweeps(outputs), None)
 
 
-def first_of_runs(outputs: Path, runs: Collection[str]) -> dict[str, Sweep]:
-    """Return of those of these runs that a readable sweep has the first that has it."""
-    first = dict[str, Sweep]()
-    for folder in _folders(outputs):  # the newest first: the oldest prevails
+def first_with(outputs: Path, runs: Collection[str]) -> Iterator[tuple[Sweep, set[str]]]:
+    """Yield the readable sweeps that are the first to have some of these runs, the oldest first, each with these."""
+    left = set(runs)
+    for folder in reversed(_folders(outputs)):
+        if not left:
+            return
         with suppress(*UNREADABLE):
             sweep = read_sweep(folder)
-            first |= dict.fromkeys(sweep.runs.keys() & runs, sweep)
-    return first
+            if own := left & sweep.runs.keys():
+                left -= own
+                yield sweep, own
 
 
 def _folders(outputs: Path) -> list[Path]:

@@ -152,9 +152,11 @@ def _parameters(runs: pd.DataFrame) -> list[str]:
 
 
 def _varies(runs: pd.DataFrame, key: str) -> bool:
-    """Tell whether runs differ in a key; not that some models lack it, where it is a parameter."""
+    """Tell whether runs differ in a key; that other models lack a parameter is no difference."""
+    if key.startswith("model.params."):
+        return runs[key].nunique() > 1 or bool(runs.groupby("model.name")[key].nunique(dropna=False).max() > 1)
     groups = runs.groupby("dataset.name" if key.startswith("dataset.") else lambda row: "all")
-    return bool(groups[key].nunique(dropna=key.startswith("model.params.")).max() > 1)
+    return bool(groups[key].nunique(dropna=False).max() > 1)
 
 
 def printable(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:

@@ -64,6 +64,9 @@ def test_a_parameter_is_shown_where_two_arms_have_other_values(tmp_path: Path) -
     shown = final_table(load_runs(tmp_path).runs)
     assert shown["model.params.fill"].fillna(-1).tolist() == [-1, 1, 0]  # the baseline has none
     assert "model.params.gain" not in shown  # pool alone has it
+    runs = load_runs(tmp_path).runs
+    unset = final_table(runs.assign(**{"model.params.fill": runs["model.params.fill"].replace(0, None)}))
+    assert "model.params.fill" in unset  # of one model, with a value and without
 
 
 def test_formats(table: pd.DataFrame) -> None:

@@ -97,7 +97,7 @@ def sweep(
 def _in_order(jobs: list[Job], seeds: Sequence[int], outputs: Path) -> list[Job]:
     """Return jobs in the order in which they are started: seed by seed as these are, and of a seed the longest first.
 
-    So a sweep that is stopped has about as many seeds of each arm, and no long run is left alone at the end.
+    So a sweep that is stopped has about as many seeds of each arm, and no long run of the last seed is left alone.
     """
     seconds = dict(zip((job.id for job in jobs), estimate([job.config for job in jobs], outputs), strict=True))
     places = {seed: place for place, seed in enumerate(seeds)}
