@@ -23,7 +23,7 @@ def chosen_later(experiment: Experiment, outputs: Path, runs: Collection[str]) -
     for sweep, own in first_with(outputs, runs):
         other.update(dict.fromkeys(_of_sweep(sweep).items() - ours.items(), len(own)))
     return [
-        f"{count_runs(count)} {'was' if count == 1 else 'were'} planned with {key}={value}"
+        f"{key}={ours[key]} was chosen later: of {count_runs(count)} the plan had {value}"
         for (key, value), count in sorted(other.items())
     ]
 

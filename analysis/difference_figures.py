@@ -78,7 +78,9 @@ def _against(study: Study, table: pd.DataFrame) -> Drawn:
         plots.say_cut(ax, ends, shown, points)
         ax.set(xlabel=axis_label(x), ylabel=_axis(metric, f"the margin of {margin:g}" if margin else ""))
     share_legend(figure, [ax for (ax,) in panels.values()])
-    entitle(figure, table["dataset"], f"{_minus(study, table)}, n\u00a0=\u00a0{span(table['n'])}\u00a0pairs")
+    others = "; ".join(filter(None, table["confounds"].unique()))
+    also = f"; also differs in {others}" * bool(others)
+    entitle(figure, table["dataset"], f"{_minus(study, table)}, n\u00a0=\u00a0{span(table['n'])}\u00a0pairs{also}")
     return figure, data.drop(columns=["arm", "partner", "decided"])
 
 

@@ -32,7 +32,7 @@ def test_an_outcome_that_was_chosen_after_the_runs_is_named(tmp_path: Path, caps
     record(tmp_path, "2026-11-25_10-00-00")
     words, said = (
         [*WORDS, "analysis.primary=accuracy:mean:2"],
-        "6 runs were planned with analysis.primary=accuracy:last",
+        "analysis.primary=accuracy:mean:2 was chosen later: of 6 runs the plan had accuracy:last",
     )
     study = gather(asked_for(words), load_runs(tmp_path))
     assert study.later == [said] and said in capsys.readouterr().err
@@ -52,7 +52,7 @@ def test_the_first_sweep_that_has_a_run_decides(tmp_path: Path) -> None:
     runs = record(tmp_path, "2026-11-25_10-00-00", primary="accuracy:last")
     record(tmp_path, "2026-11-25_11-00-00", primary="accuracy:mean:2")  # the same command again, with another outcome
     assert later(tmp_path, runs, "analysis.primary=mean:2") == [
-        "6 runs were planned with analysis.primary=accuracy:last"
+        "analysis.primary=accuracy:mean:2 was chosen later: of 6 runs the plan had accuracy:last"
     ]
     assert later(tmp_path, runs) == []
 
@@ -60,8 +60,10 @@ def test_the_first_sweep_that_has_a_run_decides(tmp_path: Path) -> None:
 def test_looks_at_other_times_are_named(tmp_path: Path) -> None:
     runs = record(tmp_path, "2026-11-25_10-00-00", looks=[[1, 2], [1, 2, 3]])
     assert later(tmp_path, runs, "hydra.sweeper.looks=[2,3]") == []
-    assert later(tmp_path, runs, "hydra.sweeper.looks=[3]") == ["6 runs were planned with hydra.sweeper.looks=[2,3]"]
-    assert later(tmp_path, runs) == ["6 runs were planned with hydra.sweeper.looks=[2,3]"]
+    assert later(tmp_path, runs, "hydra.sweeper.looks=[3]") == [
+        "hydra.sweeper.looks=[3] was chosen later: of 6 runs the plan had [2,3]"
+    ]
+    assert later(tmp_path, runs) == ["hydra.sweeper.looks=[] was chosen later: of 6 runs the plan had [2,3]"]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"command": 1}', None])

@@ -75,7 +75,8 @@ def test_differences_against_a_swept_number_are_paired_with_students_interval(tm
     (ax,) = figure.axes
     assert ax.get_ylabel() == "difference (points); grey: the margin of 1" and ax.get_xlabel() == "train.lr"
     said = " ".join(figure.get_suptitle().split())
-    assert "minus that of 'without feedback', paired by seed, 95% t-interval, n = 4 pairs (of 24 runs" in said
+    words = "minus that of 'without feedback', paired by seed, 95% t-interval, n = 4 pairs"
+    assert f"{words}; also differs in hidden (60 v 50) (of 24 runs" in said
 
 
 def test_two_numbers_make_heat_maps_with_one_scale_in_units_of_the_spread(tmp_path: Path) -> None:
