@@ -96,6 +96,13 @@ def test_what_is_to_be_confirmed_takes_fresh_seeds(words: list[str], count: int,
     assert {config.dims.hidden for config in configs} <= {50, 500}
 
 
+def test_weights_adds_one_arm_to_those_of_filler() -> None:
+    filler, weights = asked_for(["experiment=filler"]).runs, asked_for(["experiment=weights"]).runs
+    assert filler and weights
+    added = weights.keys() - filler.keys()
+    assert len(weights) == 5 * 20 and len(added) == 20 and all("gain9.0-fill0.0" in run for run in added)
+
+
 def test_fair_gives_small_subsets_more_epochs_and_holds_out_what_rates_are_chosen_by() -> None:
     experiment = load_experiment("fair")
     arms = [arm.values for arm in experiment.arms.values()]

@@ -115,6 +115,12 @@ def test_combinations_are_left_out(tmp_path: Path) -> None:
     assert made.excluded == 1
     # what does not fit can be left out too
     assert len(plan(tmp_path, "model=pool", "dims.m=31,30", exclude=["dims.m=30"]).jobs) == 1
+    # parameters of models too, and a number is the same however it is written
+    words = ("model=pool,padding", "model.params.gain=1,9", "train.lr=0.1,1")
+    made = plan(tmp_path, *words, exclude=["model=padding,model.params.gain=9.0", "train.lr=1"])
+    assert [(job.config.model.name, job.config.model.params["gain"]) for job in made.jobs] == [
+        ("pool", 1), ("pool", 9), ("padding", 1)
+    ]  # fmt: skip
 
 
 def test_an_exclusion_that_does_nothing_is_a_mistake(tmp_path: Path) -> None:

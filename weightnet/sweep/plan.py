@@ -3,9 +3,10 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from operator import attrgetter
+from functools import reduce
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -259,8 +260,14 @@ def _matches(config: Config, text: str, wanted: Sequence[Override]) -> bool:
     for part in wanted:
         key = GROUPS.get(part.key_or_group, part.key_or_group)
         try:
-            if str(attrgetter(key)(config)) != str(part.value()):
-                return False
+            given = reduce(_member, key.split("."), config)
         except AttributeError:
             raise UserError(f"hydra.sweeper.exclude: {text}: there is no key {key}") from None
+        if given != part.value() and str(given) != str(part.value()):  # 1 is 1.0; a quoted word is the word
+            return False
     return True
+
+
+def _member(owner: Any, name: str) -> Any:
+    """Return what a config, or a mapping in it, has by this name; of a mapping None where it is not set."""
+    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name)
