@@ -15,7 +15,7 @@ from analysis.load import Runs
 from analysis.metrics import read_outcome
 from analysis.records import Sweep
 from analysis.study import Options, Study, gather_drawn
-from analysis.tables import final_table, to_csv, to_markdown
+from analysis.tables import LEGEND, final_table, to_csv, to_markdown
 from weightnet.errors import UserError
 from weightnet.runs.folder import write_whole
 
@@ -97,7 +97,9 @@ def studies_of(
 
 
 def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) -> None:
-    """Draw the studies of a sweep (`studies_of`), and write the table of their runs into its folder."""
+    """Draw the studies of a sweep (`studies_of`), and write the table of their runs, and as Markdown their comparisons
+    and what was chosen later, into its folder.
+    """
     from analysis.figures import draw  # not above: seaborn takes a second
 
     for study in studies:
@@ -107,4 +109,14 @@ def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) ->
     table = final_table(runs, outcome, searched=[key for study in studies for key in study.searched])
     stem = f"table{f'-{outcome.short}' * outcome.exploratory}"
     write_whole(sweep.folder / f"{stem}.csv", to_csv(table, outcome).encode())
-    write_whole(sweep.folder / f"{stem}.md", f"{to_markdown(table, outcome)}\n".encode())
+    parts = [to_markdown(table, outcome), *(part for study in studies for part in _compared(study))]
+    write_whole(sweep.folder / f"{stem}.md", "\n\n".join([*parts, ""]).encode())
+
+
+def _compared(study: Study) -> list[str]:
+    """Return a study's comparison in Markdown, if it has one, and what was chosen later."""
+    parts = [f"{study.experiment.name}: {words}" for words in study.later]
+    if study.differences is None:
+        return parts
+    what = f"{study.experiment.name}, paired differences ({LEGEND}):"
+    return [*parts, what, to_markdown(study.differences, study.outcome)]

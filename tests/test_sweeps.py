@@ -49,7 +49,8 @@ def test_a_sweep_is_drawn_into_its_own_folder(tmp_path: Path, capsys: pytest.Cap
     figures = {f"figure{suffix}.{kind}" for suffix in suffixes for kind in ("png", "svg")}
     assert {path.name for path in folder.iterdir()} == {*figures, "table.md", "table.csv", "sweep.json", "plan.csv"}
     assert not (tmp_path / "figures").exists()
-    assert "90.15" in (folder / "table.md").read_text() and "90.15" in capsys.readouterr().out
+    tables, printed = (folder / "table.md").read_text(), capsys.readouterr().out
+    assert all(words in tables and words in printed for words in ("90.15", "difference in test accuracy", "better in:"))
 
 
 def test_a_sweep_is_compared_as_it_was_planned(tmp_path: Path) -> None:
