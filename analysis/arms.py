@@ -95,12 +95,14 @@ def columns(key: str, arms: Sequence[Arm]) -> list[str]:
 def partners(arms: Mapping[str, Arm], swept: Sequence[str], model: str) -> dict[str, list[str]]:
     """Return for each arm of another model the arms of this one that it may be compared with.
 
-    They are of the same data set, and have the same value of every swept key that both have.
+    They are of the same data set, and have the same value of every swept key that both have; but for the rule of the
+    dimensions and the models' own parameters, where this model has one value only.
     """
     reference = {key: arm for key, arm in arms.items() if arm.model == model}
     within = set(swept) - {"model.name", "dataset.name", "seed"}
-    if len({arm.values["dims.rule"] for arm in reference.values()}) < 2:  # a rule makes no difference to some models
-        within -= {"dims.rule"}
+    for key in [key for key in within if key == "dims.rule" or key.startswith("model.params.")]:
+        if len({arm.values.get(key) for arm in reference.values()}) < 2:
+            within.remove(key)
     found: dict[str, list[str]] = {}
     for key, arm in arms.items():
         if key not in reference:

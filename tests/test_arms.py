@@ -96,6 +96,13 @@ def test_a_reference_without_the_key_is_compared_with_every_value() -> None:
     assert both == {"without feedback": ["pool, m=31", "pool, m=62"]}  # more than one: refused
 
 
+def test_a_reference_with_one_value_of_a_models_parameter_is_compared_with_every_value() -> None:
+    swept = ["model=pool,padding", "dims=controlled", "model.params.gain=1,9"]
+    one = 'hydra.sweeper.exclude=["model=padding,model.params.gain=9"]'
+    assert pairs("padding", *swept, one) == {f"pool, gain={gain}": ["filler alone"] for gain in (1, 9)}
+    assert pairs("padding", *swept) == {f"pool, gain={gain}": [f"filler alone, gain={gain}"] for gain in (1, 9)}
+
+
 def test_a_rule_that_makes_no_difference_to_the_reference_does_not_part_it_from_the_arms() -> None:
     found = pairs("baseline", "model=baseline,pool", "dims=published,controlled")  # one baseline: 50 by both rules
     assert found == {"pool, hidden=60": ["without feedback"], "pool, hidden=50": ["without feedback"]}
