@@ -18,7 +18,8 @@ import pandas as pd
 from analysis.arms import flat
 from analysis.experiments import Experiment, arms_of, file_name
 from analysis.load import Runs, count_runs
-from analysis.study import Options, belonging, gather
+from analysis.selection import belonging
+from analysis.study import Options, gather
 from analysis.trackers import Tracked, Tracker, open_tracker
 from weightnet.errors import Held, RunFailed, UserError
 from weightnet.geometry import fed_back

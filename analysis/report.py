@@ -20,6 +20,7 @@ from analysis.figures import figures_of, image
 from analysis.load import count_runs
 from analysis.metrics import DEFAULT, Outcome
 from analysis.panels import name
+from analysis.selection import seed_override
 from analysis.study import Study
 from analysis.tables import final_table, printable
 from weightnet.runs.folder import write_whole
@@ -187,11 +188,8 @@ def _runs_table(study: Study, outputs: Path) -> pd.DataFrame:
 
 def _seeds(study: Study) -> list[str]:
     """Return the override that asks for the seeds of the runs, where the experiment asks for others."""
-    seeds = sorted(set(study.runs["seed"]))
-    if not study.experiment.any_seed or set(seeds) == study.experiment.seeds:
-        return []
-    whole = seeds == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2
-    return [f"seed=range({seeds[0]},{seeds[-1] + 1})" if whole else f"seed={','.join(map(str, seeds))}"]
+    seeds = set(study.runs["seed"])
+    return [] if not study.experiment.any_seed or seeds == study.experiment.seeds else [seed_override(seeds)]
 
 
 def _values(runs: pd.DataFrame, column: str) -> str:

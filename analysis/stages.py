@@ -13,8 +13,9 @@ from analysis.experiments import Experiment, of_plan
 from analysis.load import Runs, load_runs, refuse_mixture
 from analysis.looks import level_of_looks
 from analysis.metrics import VALIDATION, known_metrics
+from analysis.selection import select
 from analysis.stats import decidable
-from analysis.study import decided_arms, select
+from analysis.study import decided_arms
 from weightnet.errors import UserError
 from weightnet.sweep.plan import Job, Plan
 

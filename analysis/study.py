@@ -1,9 +1,7 @@
 """An experiment with its runs: what figures, tables and reports are made of."""
 
-import shlex
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +12,10 @@ from analysis.arms import partners
 from analysis.beforehand import chosen_later
 from analysis.choice import choose
 from analysis.experiments import Experiment
-from analysis.load import Runs, count_runs, refuse_mixture, report_doubts, report_stale
+from analysis.load import Runs, refuse_mixture, report_doubts, report_stale
 from analysis.metrics import Outcome
 from analysis.pictures import choose_axes
+from analysis.selection import by_arm, report_missing, select, where_sought
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
 
@@ -73,7 +72,7 @@ class Options:
 def gather(experiment: Experiment, loaded: Runs, options: Options | None = None) -> Study:
     """Return an experiment and those of all runs that belong to it.
 
-    Of an experiment that does not name its runs also those of other seeds, unless it was asked for with `seed=`.
+    Of an experiment of one seed also those of all other seeds, unless it was asked for with `seed=`.
 
     Raises:
         UserError: its runs cannot be told apart or compared, or an option is impossible.
@@ -82,15 +81,13 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     options = options or Options()
     selected = runs = select(experiment, loaded.runs)
     if runs.empty:
-        again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
-        where = f"{loaded.outputs}/runs{_other_sets(experiment, loaded.runs)}; run it with: {again}"
-        raise RunFailed(f"{experiment.name}: no finished or running run of it in {where}")
+        raise RunFailed(f"{experiment.name}: no finished or running run of it in {where_sought(experiment, loaded)}")
     if not options.mixed:
         refuse_mixture(runs)
     report_stale(runs, experiment.name)
     report_doubts(runs, experiment.name)
     outcome = _outcome(experiment, runs, options.outcome)
-    epochs = _by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
+    epochs = by_arm(loaded.epochs[loaded.epochs["run"].isin(runs["run"])], experiment)
     runs = outcome.put(runs, epochs, loaded.own)
     done = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()]
     shown = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
@@ -101,7 +98,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         decided, there = decided_arms(experiment, selected, loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
-    _report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
+    report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
     later = [] if experiment.trials else chosen_later(experiment, loaded.outputs, set(runs["run"]))
     for words in later:
         print(f"{experiment.name}: {words}", file=sys.stderr)
@@ -145,66 +142,6 @@ def gather_drawn(experiments: Sequence[Experiment], loaded: Runs, options: Optio
     if not studies:
         raise RunFailed("no figure was drawn")
     return studies
-
-
-def _root(outputs: Path, experiment: Experiment) -> list[str]:
-    known = any(word.startswith("outputs=") for word in experiment.command)
-    return [] if known or outputs == Path("outputs") else [f"outputs={outputs}"]
-
-
-def _other_sets(experiment: Experiment, runs: pd.DataFrame) -> str:
-    """Say of which data sets the runs are, where they are of none of the experiment's."""
-    own, there = {arm.dataset for arm in experiment.arms.values()}, set(runs["dataset.name"])
-    return (
-        "" if own & there or not there else f" (those are of {', '.join(sorted(there))}, not {', '.join(sorted(own))})"
-    )
-
-
-def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
-    chosen = belonging(experiment, runs)
-    chosen = chosen[chosen["status"].isin(["done", "running"])]
-    twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
-    if not twins.empty:
-        differing = [key for key in ("device", "threads") if twins[key].nunique() > 1]
-        values = ", ".join(f"{key} ({', '.join(map(str, twins[key].unique()))})" for key in differing)
-        raise UserError(f"{experiment.name}: {len(twins)} runs share arm and seed but differ in {values}; "
-                        "move all but one kind of them out of the runs folder")  # fmt: skip
-    return _by_arm(chosen.sort_values("seed"), experiment)
-
-
-def belonging(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the experiment's arms, in whatever state: those that it names, else those of its seeds."""
-    chosen = runs[runs["arm"].isin(list(experiment.arms))]
-    if not experiment.any_seed:
-        return chosen[chosen["run"].isin(experiment.runs)]
-    if experiment.looks or any(word.startswith("seed=") for word in experiment.selection):
-        return chosen[chosen["seed"].isin(experiment.seeds)]
-    return chosen
-
-
-def _report_missing(experiment: Experiment, loaded: Runs, running: Iterable[str]) -> None:
-    """Say on stderr which runs are unfinished, and which have no result (or which arms, where it names no runs)."""
-    states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
-    for run in running:
-        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
-    if experiment.any_seed:
-        for key, arm in experiment.arms.items():
-            if key not in set(loaded.runs.loc[loaded.runs["status"].isin(["done", "running"]), "arm"]):
-                print(f"{experiment.name}: no finished or running run of '{arm.label}'", file=sys.stderr)
-    else:
-        lacking = [run for run in experiment.runs if states.get(run, "missing") not in ("done", "running")]
-        if lacking:
-            counts = Counter(states.get(run, "missing") for run in lacking)
-            what = ", ".join(f"{count} {state}" for state, count in counts.items())
-            names = ", ".join(lacking[:5]) + ", ..." * (len(lacking) > 5)
-            again = shlex.join([*experiment.command, *_root(loaded.outputs, experiment)])
-            print(f"{experiment.name}: {len(lacking)} of {count_runs(len(experiment.runs))} without a result ({what}): "
-                  f"{names}; run them with: {again}", file=sys.stderr)  # fmt: skip
-
-
-def _by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
-    return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
 def compare_arms(runs: pd.DataFrame, experiment: Experiment, outcome: Outcome, options: Options) -> pd.DataFrame | None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,21 @@ def test_seeds_can_be_restricted(outputs: Path) -> None:
     loaded = load_runs(outputs)
     assert len(gather(asked_for(["experiment=fig1"]), loaded).runs) == 2
     assert len(gather(load_experiment("fig1", ["seed=2,3"]), loaded).runs) == 4
+
+
+def test_an_experiment_of_several_seeds_keeps_to_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for config in expand(["experiment=demo", "seed=range(2,8)", f"outputs={tmp_path}"]):
+        write_run(config, [0.9 + 0.001 * config.seed] * config.train.epochs)
+    loaded = load_runs(tmp_path)
+    assert sorted(gather(load_experiment("demo"), loaded).runs["seed"]) == [2, 2, 2, 3, 3, 3]
+    left = "demo: 12 runs of other seeds than it plans left out; to look at those instead: 'seed=range(4,8)'"
+    assert left in capsys.readouterr().err.splitlines()
+    assert len(gather(load_experiment("demo", ["seed=range(4,8)"]), loaded).runs) == 12
+    assert "left out" not in capsys.readouterr().err
+    for path in (tmp_path / "runs").glob("*-s[23]-*"):
+        rmtree(path)
+    with pytest.raises(RunFailed, match=r"runs \(12 runs of other seeds .* 'seed=range\(4,8\)'\); run it with: "):
+        gather(load_experiment("demo"), load_runs(tmp_path))
 
 
 def test_labels_say_in_what_arms_differ() -> None:

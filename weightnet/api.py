@@ -95,9 +95,9 @@ def sweep(overrides: Words) -> Runs:
 def load(outputs: str | Path = "outputs", words: Words = (), *, mixed: bool = False) -> Runs:
     """Return runs below a root of all output, without running anything.
 
-    The words are those of `python -m analysis`: experiments (`load("outputs", "fig1")`: all seeds that there are), with
-    overrides; or overrides alone: exactly the runs of a sweep with them. None: all runs that are there. `mixed`: runs
-    are compared though they are of different code or versions.
+    The words are those of `python -m analysis`: experiments (`load("outputs", "fig1")`; of one seed: all that there
+    are), with overrides; or overrides alone: exactly the runs of a sweep with them. None: all runs that are there.
+    `mixed`: runs are compared though they are of different code or versions.
 
     UserError: what is wrong with the words. Folders that cannot be read are named on stderr.
     """
