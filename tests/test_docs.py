@@ -105,6 +105,12 @@ def test_the_page_of_keys_is_that_of_the_code() -> None:
 
 
 @pytest.mark.slow
+def test_the_comparisons_of_the_results_are_those_of_the_archived_runs() -> None:
+    done = subprocess.run([sys.executable, "docs/make_results.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_the_pages_are_built_without_a_broken_link(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e '.[dev]'")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path]
