@@ -130,7 +130,7 @@ def _against_epoch(study: Study, epochs: pd.DataFrame, metrics: list[Metric], he
             parts.append(summary.assign(of=metric.column, dataset=dataset))
         for ax in column[1:]:
             ax.get_legend().remove()  # type: ignore[union-attr]
-    share_legend(figure, [column[0] for column in panels.values()])
+    share_legend(figure, [column[0] for column in panels.values()], inside=len(metrics) == 1)
     return figure, pd.concat(parts, ignore_index=True)
 
 

@@ -1,6 +1,5 @@
 """A metric over two swept numbers, as heat maps on which noise does not look like a finding."""
 
-import math
 import textwrap
 
 import pandas as pd
@@ -26,23 +25,26 @@ def heat_maps(study: Study, done: pd.DataFrame) -> Drawn:
     metric, (x, y) = study.outcome.metric, study.axes
     data, _ = labelled(study, done, axes=[x, y], counted=False)
     by = ["dataset.name", "model.name", "label", x, y]
-    summary = metric.summary(data, by)
-    sets = {str(dataset): own for dataset, own in summary.groupby("dataset.name", sort=False)}
-    units = {dataset: _unit(own, data[data["dataset.name"] == dataset], by, metric) for dataset, own in sets.items()}
-    centre = pd.concat([_centres(own, study.reference, (x, y)) for own in sets.values()])
-    unit = summary["dataset.name"].map({dataset: unit for dataset, (unit, _) in units.items()})
-    summary = summary.assign(spread=(summary["mean"] - centre) / unit, text=summary["mean"].map(metric.text))
+    deviations = data.groupby(by, dropna=False, sort=False)[metric.column].std()
+    summary = metric.summary(data, by).assign(
+        sd=deviations.to_numpy(), text=lambda cells: cells["mean"].map(metric.text)
+    )
+    sets = {
+        str(dataset): _spread(own, study.reference, (x, y))
+        for dataset, own in summary.groupby("dataset.name", sort=False)
+    }
+    summary = pd.concat(sets.values())
     figure, most = _panels(summary.dropna(subset=[x, y], how="all"), x, y)
     bar = figure.colorbar(ScalarMappable(Normalize(-most, most), plots.DIVERGING), ax=figure.axes, aspect=30)
     bar.set_label("units from the reference")
     there = (summary["model.name"] == study.reference).any()
     model = MODEL_LABELS.get(study.reference, study.reference)
     whose = f"'{model}' at the same values" if there else "the mean of all cells"
-    words = [f"{name(key) + ': ' if len(sets) > 1 else ''}reference: {whose}; unit: {what}"
-             for key, (_, what) in units.items()]  # fmt: skip
+    words = [f"{name(key) + ': ' if len(sets) > 1 else ''}reference: {whose}; unit: {_unit(own, metric)}"
+             for key, own in sets.items()]  # fmt: skip
     figure.supxlabel("\n".join(words), fontsize="small")
     title(figure, data, f"{described(study.outcome, done)} over {x} and {y}", by=["label", x, y], intervals=False)
-    return figure, summary.drop(columns="text")
+    return figure, summary.drop(columns=["text", "sd", "unit"])
 
 
 def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
@@ -69,35 +71,42 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
     return figure, most
 
 
-def _centres(summary: pd.DataFrame, reference: str, axes: tuple[str, str]) -> pd.Series:
-    """Return what each cell of a data set is compared with: the reference model's cell at the same values.
+def _spread(cells: pd.DataFrame, reference: str, axes: tuple[str, str]) -> pd.DataFrame:
+    """Return the cells of a data set with their `spread`: how far each is from the reference, in units of its own.
 
-    Of an axis that one of the two does not have, all of the reference's cells count; without a reference, all cells do.
+    The unit is the standard deviation over seeds, `sd`: of the cell, of the reference, or the median one of all cells,
+    whichever is largest: a few cells that diverge hide no other, and are not vivid by their noise. Without seeds it is
+    that of the cells' means.
     """
-    theirs = summary[summary["model.name"] == reference]
+    theirs = cells[cells["model.name"] == reference]
     if theirs.empty:
-        return pd.Series(summary["mean"].mean(), index=summary.index)
+        compared = pd.DataFrame({"mean": cells["mean"].mean(), "sd": 0.0}, index=cells.index)
+    else:
+        compared = pd.DataFrame([_compared(cell, theirs, axes) for _, cell in cells.iterrows()], index=cells.index)
+    least = cells["sd"].median()
+    unit = pd.concat([cells["sd"], compared["sd"]], axis="columns").max(axis="columns").clip(lower=least)
+    if not least > 0:
+        unit = unit.where(unit > 0, cells["mean"].std())
+    unit = unit.where(unit > 0, 1.0)
+    return cells.assign(spread=(cells["mean"] - compared["mean"]) / unit, unit=unit)
 
-    def centre(cell: pd.Series) -> float:
-        alike = theirs
-        for key in axes:
-            if pd.notna(cell[key]) and theirs[key].notna().any():
-                alike = alike[alike[key] == cell[key]]
-        return float((alike if len(alike) else theirs)["mean"].mean())
 
-    return summary.apply(centre, axis="columns")
+def _compared(cell: pd.Series, theirs: pd.DataFrame, axes: tuple[str, str]) -> pd.Series:
+    """Return mean and `sd` of what a cell is compared with: of the reference's cells the one at the same values.
 
-
-def _unit(summary: pd.DataFrame, data: pd.DataFrame, by: list[str], metric: Metric) -> tuple[float, str]:
-    """Return a data set's unit of colours, and what it is in words.
-
-    It is the standard deviation over seeds, pooled over the cells, or, where there are no seeds, that of the cells.
+    Of an axis that one of the two does not have, all of the reference's cells count.
     """
-    cells = data.groupby(by, dropna=False)[metric.column].agg(["var", "count"]).query("count > 1")
-    unit, what = (
-        math.sqrt((cells["var"] * (cells["count"] - 1)).sum() / max(1, (cells["count"] - 1).sum())),
-        "over seeds",
-    )
-    if not unit:
-        unit, what = float(summary["mean"].std()) or 1.0, "of the cells"
-    return unit, f"standard deviation {what}, {metric.text(unit)}"
+    alike = theirs
+    for key in axes:
+        if pd.notna(cell[key]) and theirs[key].notna().any():
+            alike = alike[alike[key] == cell[key]]
+    alike = alike if len(alike) else theirs
+    return pd.Series({"mean": alike["mean"].mean(), "sd": alike["sd"].max()})
+
+
+def _unit(cells: pd.DataFrame, metric: Metric) -> str:
+    """Say what the unit of colours is."""
+    least = cells["sd"].median()
+    if not least > 0:
+        return f"standard deviation of the cells, {metric.text(float(cells['unit'].min()))}"
+    return f"standard deviation over seeds, the cell's or the reference's, at least the median, {metric.text(least)}"

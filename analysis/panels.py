@@ -100,17 +100,20 @@ def axis_label(key: str) -> str:
     return "dose: 1 + |me|^2 at the start" if key == "dose" else key
 
 
-def share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Leave one legend: in the panel where there is one and it has room, else beside or below the panels."""
+def share_legend(figure: Figure, axes: Sequence[Axes], *, inside: bool = True) -> None:
+    """Leave one legend: `inside` the panel where there is one and it has room, else beside or below the panels."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    if len(axes) == 1 and len(handles) <= MOST_IN_LEGEND:
+    if inside and len(axes) == 1 and len(handles) <= MOST_IN_LEGEND:
         return
     for ax in axes:
         if legend := ax.get_legend():
             legend.remove()
     if len(handles) <= MOST_IN_LEGEND:
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=min(3, len(handles)))
-        return
+        for columns in range(min(3, len(handles)), 0, -1):  # as many as there is room for
+            words = figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+            if columns == 1 or words.get_window_extent().width <= figure.bbox.width:
+                return
+            words.remove()
     columns = -(-len(handles) // 24)
     figure.set_figwidth(figure.get_figwidth() + 2.2 * columns)
     figure.legend(list(handles.values()), list(handles), loc="outside right center", fontsize="x-small", ncols=columns)

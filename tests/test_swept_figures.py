@@ -89,16 +89,34 @@ def test_two_numbers_make_heat_maps_with_one_scale_in_units_of_the_spread(tmp_pa
     figure, shown = drawn[""]
     runs = study.runs.assign(accuracy=100 * study.runs["test_accuracy"])
     cells = runs.groupby(["model.name", "train.lr", "train.momentum"])["accuracy"]
-    unit, means = np.sqrt(cells.var().mean()), cells.mean().unstack("model.name")
-    expected = means.sub(means["baseline"], axis="index").div(unit).stack().reorder_levels([2, 0, 1])
+    means, deviations, median = cells.mean(), cells.std(), cells.std().median()
+    expected = pd.Series({
+        (model, lr, momentum): (mean - means["baseline", lr, momentum])
+        / max(deviations[model, lr, momentum], deviations["baseline", lr, momentum], median)
+        for (model, lr, momentum), mean in means.items()
+    })  # fmt: skip
     ours = shown.set_index(["model.name", "train.lr", "train.momentum"])["spread"]
     pd.testing.assert_series_equal(ours.sort_index(), expected.sort_index(), check_names=False)
     maps = [ax.collections[0] for ax in figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["without feedback", "pool"]
     assert {mesh.get_clim() for mesh in maps} == {(-3, 3)}  # noise is pale
     assert max(abs(np.concatenate([mesh.get_array().ravel() for mesh in maps]))) < 2
-    words = f"reference: 'without feedback' at the same values; unit: standard deviation over seeds, {unit:.2f}"
-    assert figure.get_supxlabel() == words
+    words = "reference: 'without feedback' at the same values; unit: standard deviation over seeds, the cell's or the "
+    assert figure.get_supxlabel() == f"{words}reference's, at least the median, {median:.2f}"
+
+
+def test_cells_that_diverge_hide_no_others_in_a_heat_map(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dataset=digits", "train.lr=0.1,0.2,9", "train.momentum=0,0.5", "seed=1,2,3",
+             "train.epochs=2"]  # fmt: skip
+
+    def accuracy(config: Config) -> float:
+        if config.train.lr == 9:
+            return (0.1, 0.9, 0.1 if config.model.name == "pool" else 0.9)[config.seed - 1]
+        return 0.9 + 0.001 * config.seed + 0.01 * (config.model.name == "pool")
+
+    shown = figures.figures_of(sweep(tmp_path, *words, accuracy=accuracy))[""][1]
+    spread = shown[shown["model.name"] == "pool"].set_index("train.lr")["spread"]
+    assert spread[[0.1, 0.2]].to_numpy() == pytest.approx(10) and (abs(spread[9]) < 1).all()
 
 
 def test_heat_maps_without_seeds_have_the_spread_of_the_cells(tmp_path: Path) -> None:
