@@ -20,6 +20,7 @@ from analysis.live import watch
 from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import DEFAULT, read_outcome
 from analysis.records import Sweep, last_sweep, sweeps
+from analysis.selection import belonging
 from analysis.status import show
 from analysis.study import Options, Study, gather_drawn
 from analysis.sweeps import draw_sweep, experiments_of
@@ -75,8 +76,8 @@ def _asked(options: argparse.Namespace, sweep: Sweep | None) -> tuple[Runs, list
         return loaded, [("", experiments_of(sweep, loaded, config_dir=config_dir))]
     if options.reference:
         raise UserError(f"--reference={options.reference}: name the experiment whose arms are compared")
-    arms = set(load_runs(options.outputs).runs["arm"])
-    there = [name for name in experiment_names(config_dir) if arms & _arms(name, config_dir)] if arms else []
+    runs = load_runs(options.outputs).runs
+    there = [name for name in experiment_names(config_dir) if _has_runs(name, runs, config_dir)] if len(runs) else []
     known = f"experiments that have runs: {', '.join(there)}" if there else "no experiment has runs either"
     raise RunFailed(f"no sweep in {options.outputs}/sweeps; {known}")
 
@@ -95,12 +96,12 @@ def _as_it_was_run(name: str, loaded: Runs, options: argparse.Namespace) -> str:
     return ""
 
 
-def _arms(name: str, config_dir: str | None) -> set[str]:
+def _has_runs(name: str, runs: pd.DataFrame, config_dir: str | None) -> bool:
     try:
-        return set(load_experiment(name, config_dir=config_dir).arms)
+        return len(belonging(load_experiment(name, config_dir=config_dir), runs)) > 0
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(f"experiment={name} is broken: {explain(error)}", file=sys.stderr)
-        return set()
+        return False
 
 
 def _figures(options: argparse.Namespace) -> None:

@@ -51,8 +51,8 @@ class Experiment:
     seeds: set[int]
     runs: dict[str, str]
     """The ids of the runs that it asks for, each with its arm."""
-    any_seed: bool
-    """Other runs of its arms, of other seeds, are looked at as well."""
+    exact: bool
+    """These runs alone are looked at; else its arms' runs of its seeds, whatever the device."""
     command: list[str]
     """The words of the command line that runs it."""
     selection: list[str]
@@ -73,6 +73,11 @@ class Experiment:
     """Its runs are the trials of a search, of which validation alone is looked at."""
     search: "Experiment | None" = None
     """The search by which the values of its arms were chosen, on seeds of its own."""
+
+    @property
+    def any_seed(self) -> bool:
+        """Whether its arms' runs of all seeds are looked at: one seed stands for any, unless it was asked for."""
+        return not self.exact and len(self.seeds) == 1 and not any(word.startswith("seed=") for word in self.selection)
 
     @property
     def swept(self) -> list[str]:
@@ -143,7 +148,7 @@ def _drawn(loader: ConfigLoader, name: str) -> list[str]:
 
 
 def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str | None = None) -> Experiment:
-    """Compose the experiment of this name, with overrides as on the command line of run.py: all runs of its arms.
+    """Compose the experiment of this name, with overrides as on the command line of run.py.
 
     Raises:
         UserError: it is broken, or a value is impossible.
@@ -199,7 +204,7 @@ def _plan(words: Sequence[str], config_dir: str | None) -> Plan:
 
 def of_plan(plan: Plan) -> Experiment:
     """Return exactly the runs of a plan."""
-    return replace(_experiment(plan, "the sweep", [], [], Path()), any_seed=False)
+    return replace(_experiment(plan, "the sweep", [], [], Path()), exact=True)
 
 
 def of_configs(name: str, configs: Mapping[str, Config]) -> Experiment:
@@ -207,7 +212,7 @@ def of_configs(name: str, configs: Mapping[str, Config]) -> Experiment:
     arms = {run: arm(config) for run, config in configs.items()}
     margins = {config.dataset.name: config.dataset.margin for config in configs.values()}
     seeds = {config.seed for config in configs.values()}
-    return Experiment(name, arms_of(configs.values(), []), [], seeds, arms, False, _run(None), [], DEFAULT, None,
+    return Experiment(name, arms_of(configs.values(), []), [], seeds, arms, True, _run(None), [], DEFAULT, None,
                       margins, None, [], [])  # fmt: skip
 
 
@@ -216,7 +221,7 @@ def _experiment(plan: Plan, name: str, selection: list[str], command: list[str],
     seeds = {config.seed for config in configs}
     primary, margin = read_outcome(plan.analysis.primary, "analysis.primary"), plan.analysis.margin
     runs = {job.id: job.arm for job in plan.jobs}
-    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, runs, True, command, selection, primary,
+    return Experiment(name, arms_of(configs, plan.axes), plan.axes, seeds, runs, False, command, selection, primary,
                       margin, plan.margins, plan.analysis.choose, plan.looks, [file])  # fmt: skip
 
 

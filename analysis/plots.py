@@ -77,8 +77,8 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
     """Draw the mean against a number, a line a label (column `hue`), with error bars from `low` to `high`.
 
     `summary` has one row a point, with columns `x`, `mean`, `low`, `high`, `hue`. A label without x (NaN) is a
-    horizontal line with a band. Values that span a decade have a logarithmic axis. Lines are moved aside a little, with
-    their error bars where there are any, so that none hides another.
+    horizontal line with a band. Values that span a decade have a logarithmic axis. Of several points with error bars at
+    one x each is moved aside a little, so that none hides another.
     """
     ax = ax or Figure().subplots()
     values = np.sort(summary[x].dropna().astype(float).unique())
@@ -93,7 +93,8 @@ def against(summary: pd.DataFrame, *, x: str, hue: str, colours: Mapping[str, Co
             continue
         line = line.sort_values(x)
         there = line[["low", "high"]].notna().all(axis="columns")
-        aside = min(0.012, 0.08 / len(lines)) * (place - (len(lines) - 1) / 2) * bool(there.any())
+        moved = line[x].map(summary.groupby(x)[hue].nunique()) > 1 if there.any() else 0.0
+        aside = min(0.012, 0.08 / len(lines)) * (place - (len(lines) - 1) / 2) * moved
         at = line[x] * (values[-1] / values[0]) ** aside if logarithmic else line[x] + aside * (values[-1] - values[0])
         ax.plot(at, line["mean"], label=label, **style)  # type: ignore[arg-type]
         at, line = at[there], line[there]

@@ -20,7 +20,7 @@ from analysis.figures import figures_of, image
 from analysis.load import count_runs
 from analysis.metrics import DEFAULT, Outcome
 from analysis.panels import name
-from analysis.selection import seed_override
+from analysis.selection import rerun, seed_override
 from analysis.study import Study
 from analysis.tables import final_table, printable
 from weightnet.runs.folder import write_whole
@@ -97,8 +97,8 @@ def _section(study: Study, folder: Path) -> dict[str, Any]:
         "final": printable(final_table(runs, outcome, experiment.labels(), searched=study.searched), outcome),
         "differences": printable(compared, outcome) if len(compared) else None,
         "commands": [
-            shlex.join([*experiment.command, *_seeds(study)]),
-            shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *comparison]),
+            shlex.join([*rerun(experiment, study.outputs), *_seeds(study)]),
+            shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *comparison, *_places(study)]),
         ],
         "facts": [
             f"{count_runs(len(done))} finished, seeds {_values(done, 'seed')}; {len(runs) - len(done)} running",
@@ -187,9 +187,15 @@ def _runs_table(study: Study, outputs: Path) -> pd.DataFrame:
 
 
 def _seeds(study: Study) -> list[str]:
-    """Return the override that asks for the seeds of the runs, where the experiment asks for others."""
+    """Return the override that asks for the seeds of the runs, where they are any that there were."""
     seeds = set(study.runs["seed"])
-    return [] if not study.experiment.any_seed or seeds == study.experiment.seeds else [seed_override(seeds)]
+    return [seed_override(seeds)] if study.experiment.any_seed and seeds != study.experiment.seeds else []
+
+
+def _places(study: Study) -> list[str]:
+    """Return the flags that say where runs and YAML are, other than where they are sought anyway."""
+    outputs = [] if study.outputs == Path("outputs") else [f"--outputs={study.outputs}"]
+    return outputs + [word for word in study.experiment.command if word.startswith("--config-dir=")]
 
 
 def _values(runs: pd.DataFrame, column: str) -> str:

@@ -13,10 +13,23 @@ from analysis.load import Runs, count_runs
 from weightnet.errors import UserError
 
 
+def belonging(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that are looked at, in whatever state.
+
+    More seeds than were planned would be another comparison: only one seed stands for any.
+    """
+    if experiment.exact:
+        return runs[runs["run"].isin(experiment.runs)]
+    chosen = runs[runs["arm"].isin(list(experiment.arms))]
+    return chosen if experiment.any_seed else chosen[chosen["seed"].isin(experiment.seeds)]
+
+
 def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished and running runs of the experiment's arms, in the order of arms and seeds."""
-    chosen = belonging(experiment, runs)
-    chosen = chosen[chosen["status"].isin(["done", "running"])]
+    """Return the finished and running ones of them, one an arm and seed, in the order of arms and seeds.
+
+    UserError: there are several of an arm and seed.
+    """
+    chosen = _reached(belonging(experiment, runs))
     twins = chosen[chosen.duplicated(["arm", "seed"], keep=False)]
     if not twins.empty:
         differing = [key for key in ("device", "threads") if twins[key].nunique() > 1]
@@ -26,21 +39,13 @@ def select(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     return by_arm(chosen.sort_values("seed"), experiment)
 
 
-def belonging(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the experiment's arms, in whatever state: those that it names, else those of its seeds.
-
-    More seeds than were planned are another comparison, so that several seeds are all; one stands for any.
-    """
-    chosen = runs[runs["arm"].isin(list(experiment.arms))]
-    if not experiment.any_seed:
-        return chosen[chosen["run"].isin(experiment.runs)]
-    if len(experiment.seeds) > 1 or _names_seeds(experiment):
-        return chosen[chosen["seed"].isin(experiment.seeds)]
-    return chosen
+def by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """Sort rows as the experiment's arms are."""
+    return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
-def _names_seeds(experiment: Experiment) -> bool:
-    return any(word.startswith("seed=") for word in experiment.selection)
+def _reached(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["status"].isin(["done", "running"])]
 
 
 def seed_override(seeds: Iterable[int]) -> str:
@@ -50,54 +55,56 @@ def seed_override(seeds: Iterable[int]) -> str:
     return f"seed=range({first},{others[-1] + 1})" if whole else f"seed={','.join(map(str, [first, *others]))}"
 
 
-def by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
-    """Sort rows as the experiment's arms are."""
-    return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
+def rerun(experiment: Experiment, outputs: Path) -> list[str]:
+    """Return the words of the command line that runs an experiment into this root of all output."""
+    known = any(word.startswith("outputs=") for word in experiment.command) or outputs == Path("outputs")
+    return [*experiment.command, *([] if known else [f"outputs={outputs}"])]
 
 
 def where_sought(experiment: Experiment, loaded: Runs) -> str:
     """Say where runs of an experiment were sought in vain, what is there instead, and how it is run."""
     own, there = {arm.dataset for arm in experiment.arms.values()}, set(loaded.runs["dataset.name"])
-    instead = _other_seeds(experiment, loaded.runs)
+    instead = other_seeds(experiment, loaded.runs)
     if there and not own & there:
         instead = f"those are of {', '.join(sorted(there))}, not {', '.join(sorted(own))}"
-    return f"{loaded.outputs}/runs{f' ({instead})' * bool(instead)}; run it with: {_again(experiment, loaded)}"
+    again = shlex.join(rerun(experiment, loaded.outputs))
+    return f"{loaded.outputs}/runs{f' ({instead})' * bool(instead)}; run it with: {again}"
 
 
-def _again(experiment: Experiment, loaded: Runs) -> str:
-    known = any(word.startswith("outputs=") for word in experiment.command) or loaded.outputs == Path("outputs")
-    return shlex.join([*experiment.command, *([] if known else [f"outputs={loaded.outputs}"])])
-
-
-def report_missing(experiment: Experiment, loaded: Runs, running: Iterable[str]) -> None:
-    """Say on stderr which runs are unfinished, and which have no result (or which arms, where it names no runs)."""
-    states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
-    for run in running:
-        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
-    if experiment.any_seed:
-        there = set(select(experiment, loaded.runs)["arm"])
-        for key, arm in experiment.arms.items():
-            if key not in there:
-                print(f"{experiment.name}: no finished or running run of '{arm.label}'", file=sys.stderr)
-    else:
-        lacking = [run for run in experiment.runs if states.get(run, "missing") not in ("done", "running")]
-        if lacking:
-            counts = Counter(states.get(run, "missing") for run in lacking)
-            what = ", ".join(f"{count} {state}" for state, count in counts.items())
-            names = ", ".join(lacking[:5]) + ", ..." * (len(lacking) > 5)
-            print(f"{experiment.name}: {len(lacking)} of {count_runs(len(experiment.runs))} without a result ({what}): "
-                  f"{names}; run them with: {_again(experiment, loaded)}", file=sys.stderr)  # fmt: skip
-    if others := _other_seeds(experiment, loaded.runs):
-        print(f"{experiment.name}: {others}", file=sys.stderr)
-
-
-def _other_seeds(experiment: Experiment, runs: pd.DataFrame) -> str:
-    """Say how many runs of an experiment's arms are of seeds that it does not plan, and how to look at them."""
-    if not experiment.any_seed or _names_seeds(experiment):
+def other_seeds(experiment: Experiment, runs: pd.DataFrame) -> str:
+    """Say how many runs of an experiment's arms are of seeds that it does not plan, and how to look at them too."""
+    if experiment.exact or any(word.startswith("seed=") for word in experiment.selection):
         return ""
-    others = runs[runs["arm"].isin(list(experiment.arms)) & (runs["status"] == "done")]
+    others = _reached(runs[runs["arm"].isin(list(experiment.arms))])
     others = others.drop(belonging(experiment, others).index)
     if others.empty:
         return ""
-    instead = shlex.quote(seed_override(others["seed"]))
-    return f"{count_runs(len(others))} of other seeds than it plans left out; to look at those instead: {instead}"
+    together = shlex.quote(seed_override({*experiment.seeds, *others["seed"]}))
+    return f"{count_runs(len(others))} of other seeds than it plans left out; with them: {together}"
+
+
+def report_missing(experiment: Experiment, loaded: Runs, looked_at: pd.DataFrame) -> None:
+    """Say on stderr which runs are unfinished, how many have no result, and how many are of other seeds."""
+    for run in looked_at.loc[looked_at["status"] == "running", "run"]:
+        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
+    if lacking := _lacking(experiment, loaded, looked_at):
+        again = shlex.join(rerun(experiment, loaded.outputs))
+        print(f"{experiment.name}: {lacking}; run them with: {again}", file=sys.stderr)
+    if others := other_seeds(experiment, loaded.runs):
+        print(f"{experiment.name}: {others}", file=sys.stderr)
+
+
+def _lacking(experiment: Experiment, loaded: Runs, looked_at: pd.DataFrame) -> str:
+    """Say which runs have no result, or, where they are known by arm and seed alone, how many of which arms."""
+    of = count_runs(len(experiment.runs))
+    if experiment.exact:
+        states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
+        lacking = [run for run in experiment.runs if states.get(run) not in ("done", "running")]
+        counts, named = Counter(states.get(run, "missing") for run in lacking), lacking
+        what = f" ({', '.join(f'{count} {state}' for state, count in counts.items())})"
+    else:
+        planned = set(experiment.runs.values()) if experiment.any_seed else experiment.runs.values()
+        counts = Counter(planned) - Counter(looked_at["arm"])
+        named, what = [f"'{experiment.arms[arm].label}' {count}" for arm, count in counts.items()], ""
+    names = ", ".join(named[:5]) + ", ..." * (len(named) > 5)
+    return f"{counts.total()} of {of} without a result{what}: {names}" if counts else ""

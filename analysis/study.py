@@ -79,6 +79,8 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         RunFailed: it has no run.
     """
     options = options or Options()
+    if experiment.trials and options.reference:
+        raise UserError(f"{experiment.name}: trials of a search are not compared; what it chooses is, once it has run")
     selected = runs = select(experiment, loaded.runs)
     if runs.empty:
         raise RunFailed(f"{experiment.name}: no finished or running run of it in {where_sought(experiment, loaded)}")
@@ -98,7 +100,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         decided, there = decided_arms(experiment, selected, loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
-    report_missing(experiment, loaded, runs.loc[runs["status"] == "running", "run"])
+    report_missing(experiment, loaded, runs)
     later = [] if experiment.trials else chosen_later(experiment, loaded.outputs, set(runs["run"]))
     for words in later:
         print(f"{experiment.name}: {words}", file=sys.stderr)

@@ -76,7 +76,7 @@ def _of_runs(
         axes=axes,
         seeds={config.seed for config in configs},
         runs=runs,
-        any_seed=False,
+        exact=True,
         command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
         selection=[word for word in words if "=" in word and not word.startswith("-")],
         primary=read_outcome(sweep.analysis.primary, "analysis.primary"),

@@ -197,8 +197,13 @@ def to_text(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:
 
 
 def to_markdown(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:
-    """Return the table in Markdown."""
-    return printable(table, outcome).to_markdown(index=False, disable_numparse=True)
+    """Return the table in Markdown; a | in a heading or a cell is none of the table's."""
+    shown = printable(table, outcome).rename(columns=_no_bar).map(_no_bar)
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def _no_bar(text: object) -> str:
+    return str(text).replace("|", r"\|")
 
 
 def to_latex(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> str:

@@ -153,7 +153,7 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
     main(["table", "own", "--config-dir", str(tmp_path / "yaml"), "--outputs", outputs, "--csv"])
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 2
-    assert "own: no finished or running run of 'random projection'" in shown.err
+    assert "own: 1 of 2 runs without a result: 'random projection' 1; run them with: python run.py" in shown.err
     assert "experiment=bad is broken" in shown.err and "Traceback" not in shown.err
 
 

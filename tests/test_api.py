@@ -108,6 +108,10 @@ def test_an_experiment_is_loaded_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="no finished or running run"):
         weightnet.load(tmp_path / "o", "fig2").table()
     assert "fig2" in weightnet.load(tmp_path / "o", "fig2")._repr_html_()
+    for config in expand(["experiment=demo", "seed=range(1,6)", f"outputs={tmp_path}/d", "device=cpu"]):
+        write_run(config, [0.9] * 15)
+    runs = weightnet.load(tmp_path / "d", "demo")  # which plans three seeds
+    assert len(runs) == len(runs.frame) // 15 == 9 and runs.table()["n (seeds)"].tolist() == [3, 3, 3]
 
 
 def test_a_run_is_its_files(outputs: Path) -> None:

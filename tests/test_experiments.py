@@ -125,7 +125,7 @@ def test_the_primary_outcome_is_the_experiments_and_part_of_no_run(own: str) -> 
         (["analysis.primary=mean:0"], "analysis.primary=mean:0: must be METRIC:last"),
         (["analysis.margin=-1"], "analysis.margin=-1: must be greater than 0"),
         (["analysis.primary=last,mean:3"], "analysis.primary=last,mean:3: the runs of a sweep are compared in one way"),
-        (["+analysis.second=last"], "analysis: has the keys primary and margin"),
+        (["+analysis.second=last"], "analysis: has the keys primary, margin, choose, not "),
     ],
 )
 def test_mistakes_in_how_runs_are_compared(words: list[str], message: str) -> None:

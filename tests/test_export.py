@@ -221,6 +221,15 @@ def test_tables_are_tidy(outputs: Path, said: Callable[..., list[str]], make_con
     assert runs["label"].tolist() == ["without feedback"] * 2
 
 
+def test_runs_of_other_seeds_than_planned_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for config in expand(["experiment=demo", "seed=3,4", f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * 15)
+    main(["export", "--to", "csv", "--outputs", str(tmp_path), "demo"])
+    shown = capsys.readouterr()
+    assert shown.out.startswith("3 runs, 45 epochs")
+    assert "demo: 3 runs of other seeds than it plans left out; with them: 'seed=range(1,5)'" in shown.err
+
+
 @pytest.mark.parametrize("kind", ["parquet", "tensorboard", "mlflow", "wandb"])
 def test_without_its_library_a_tracker_is_refused(
     outputs: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -62,17 +62,20 @@ def test_seeds_can_be_restricted(outputs: Path) -> None:
 
 
 def test_an_experiment_of_several_seeds_keeps_to_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for config in expand(["experiment=demo", "seed=range(2,8)", f"outputs={tmp_path}"]):
+    for config in expand(["experiment=demo", "seed=range(2,8)", f"outputs={tmp_path}"]):  # it plans 1, 2, 3
         write_run(config, [0.9 + 0.001 * config.seed] * config.train.epochs)
     loaded = load_runs(tmp_path)
     assert sorted(gather(load_experiment("demo"), loaded).runs["seed"]) == [2, 2, 2, 3, 3, 3]
-    left = "demo: 12 runs of other seeds than it plans left out; to look at those instead: 'seed=range(4,8)'"
-    assert left in capsys.readouterr().err.splitlines()
-    assert len(gather(load_experiment("demo", ["seed=range(4,8)"]), loaded).runs) == 12
+    said = capsys.readouterr().err.splitlines()
+    each = "'without feedback' 1, 'pool' 1, 'random projection' 1"
+    again = f"python run.py experiment=demo outputs={tmp_path}"
+    assert f"demo: 3 of 9 runs without a result: {each}; run them with: {again}" in said
+    assert "demo: 12 runs of other seeds than it plans left out; with them: 'seed=range(1,8)'" in said
+    assert len(gather(load_experiment("demo", ["seed=range(1,8)"]), loaded).runs) == 18
     assert "left out" not in capsys.readouterr().err
     for path in (tmp_path / "runs").glob("*-s[23]-*"):
         rmtree(path)
-    with pytest.raises(RunFailed, match=r"runs \(12 runs of other seeds .* 'seed=range\(4,8\)'\); run it with: "):
+    with pytest.raises(RunFailed, match=r"runs \(12 runs of other seeds .* 'seed=range\(1,8\)'\); run it with: "):
         gather(load_experiment("demo"), load_runs(tmp_path))
 
 
@@ -166,7 +169,7 @@ def test_missing_arms_and_broken_folders_are_named(outputs: Path, capsys: pytest
     report_skipped(load_runs(outputs))
     errors = capsys.readouterr().err
     assert f"skipped {outputs}/runs/half: no run.json" in errors
-    assert "fig1: no finished or running run of 'projection'" in errors
+    assert "fig1: 1 of 2 runs without a result: 'projection' 1; run them with: python run.py" in errors
 
 
 def test_a_variant_leaves_the_published_figure_alone(outputs: Path) -> None:

@@ -2,6 +2,7 @@ import base64
 import html
 import math
 import re
+import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from conftest import expand
 from test_load import write_run
 
-from analysis.experiments import load_experiment
+from analysis.experiments import asked_for, load_experiment
 from analysis.load import load_runs
 from analysis.report import sentence, write_report
 from analysis.study import Options, gather
@@ -72,7 +73,21 @@ def test_the_page_is_whole_and_needs_no_network(outputs: Path) -> None:
     assert "MNIST, against 'without feedback': better: pool +0.583 (test accuracy" in words
     assert all(caption[0].isupper() for caption in re.findall("<figcaption>(.*?)</", text))
     assert words.index("better than 'without feedback'") < words.index("Test accuracy %, last epoch")
-    assert "python run.py experiment=fig1 'seed=range(1,7)'" in words and "torch 2.9" in words and "code c0de" in words
+    assert f"python run.py experiment=fig1 outputs={outputs} 'seed=range(1,7)'" in words
+    assert f"python -m analysis report fig1 --outputs={outputs}" in words
+    assert "torch 2.9" in words and "code c0de" in words
+
+
+@pytest.mark.parametrize("words", [["fig1", "seed=1,2,3,4"], ["demo"]])
+def test_its_commands_can_be_executed(words: list[str], outputs: Path) -> None:
+    name, *overrides = words
+    for config in expand(["experiment=demo", "seed=2,3", f"outputs={outputs}"]):
+        write_run(config, [0.9] * 15)
+    experiment = load_experiment(name, overrides)
+    path = write_report([gather(experiment, load_runs(outputs), Options())])
+    (command,) = re.findall(r"python run\.py (.*)", "".join(Page(path.read_text()).words))
+    plan = asked_for([word for word in shlex.split(command) if word != "-m"])
+    assert plan.runs == experiment.runs  # the seeds are not given twice, and what was planned is asked for
 
 
 def test_without_pairs_there_is_no_verdict(make_config: MakeConfig, tmp_path: Path) -> None:

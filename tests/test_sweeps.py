@@ -11,8 +11,10 @@ from analysis.figures import figures_of
 from analysis.load import load_runs
 from analysis.records import last_sweep, read_sweep
 from analysis.report import write_report
+from analysis.study import Options
 from analysis.sweeps import draw_sweep, experiments_of, studies_of
 from weightnet.config import Config
+from weightnet.errors import UserError
 from weightnet.identity import arm, run_id
 from weightnet.runs.folder import write_csv
 from weightnet.sweep.compose import composer
@@ -211,6 +213,8 @@ def test_a_search_without_confirmation_shows_its_trials_alone(tmp_path: Path) ->
     sweep = read_sweep(write_search(tmp_path))
     (study,) = studies_of(sweep, load_runs(tmp_path, sweep.runs))
     assert study.experiment.trials is not None and not study.experiment.trials.chosen
+    with pytest.raises(UserError, match="trials of a search are not compared"):
+        studies_of(sweep, load_runs(tmp_path, sweep.runs), options=Options(reference="baseline"))
     draw_sweep(sweep, [study])
     assert {path.name for path in sweep.folder.glob("*.png")} == {"figure-search-train.lr.png"}
     assert "validation accuracy" in (sweep.folder / "table.md").read_text()

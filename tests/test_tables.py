@@ -76,6 +76,8 @@ def test_formats(table: pd.DataFrame) -> None:
     for text in (to_text(table), to_markdown(table), to_latex(table)):
         assert "93.00" in text and "nan" not in text and "<NA>" not in text
     assert to_markdown(table).splitlines()[1].startswith("|:--")
+    title, rule, *rows = to_markdown(table.assign(dose=[1.0, *range(2, 1 + len(table))])).splitlines()
+    assert r" 1 + \|me\|^2 " in title and title.replace(r"\|", "").count("|") == rule.count("|") == rows[0].count("|")
     assert "\\toprule" in to_latex(table) and "test accuracy \\%, last epoch" in to_latex(table)
 
 

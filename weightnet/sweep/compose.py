@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import Any, cast, get_type_hints
 
@@ -94,7 +94,8 @@ class Composer:
         try:
             config = AnalysisConfig(**given)
         except TypeError:
-            raise UserError(f"analysis: has the keys primary and margin, not {', '.join(given)}") from None
+            keys = ", ".join(field.name for field in fields(AnalysisConfig))
+            raise UserError(f"analysis: has the keys {keys}, not {', '.join(given)}") from None
         if config.margin is not None and not 0 < config.margin < math.inf:
             raise UserError(f"analysis.margin={config.margin:g}: must be greater than 0, and finite")
         return config
