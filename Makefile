@@ -1,6 +1,6 @@
 # make demo   three arms on the bundled digits, then a table and a figure (installs what it needs)
 # make test   all but the slow tests                                      (installs what they need)
-# make bench  ours, the notebook's loop and Lightning side by side; 20 minutes (installs what it needs)
+# make bench  ours, the notebook's loop and Lightning side by side; 10 minutes (installs what it needs)
 # make soak   half an hour of random signals to random processes of sweeps (installs what it needs)
 # make docs   the pages of docs/, in site/                                (installs what it needs)
 # make check  lint, types, imports and all tests: what CI runs

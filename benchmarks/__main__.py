@@ -1,6 +1,6 @@
 """Ours, the notebook's loop and PyTorch Lightning, side by side, and what share of the machine's peak our steps reach.
 
-    python -m benchmarks            n = 5, writes the table of docs/performance.md; about 20 minutes on 2 cores
+    python -m benchmarks            n = 5, writes the table of docs/performance.md; about 10 minutes on 2 cores
     python -m benchmarks --quick    n = 1 and less of everything, prints it; under 3 minutes
 
 Needs the extra `bench` (pip install -e .[bench]), MNIST and CIFAR-10 on disk (WEIGHTNET_DATA), and an idle machine.

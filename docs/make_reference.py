@@ -73,8 +73,8 @@ def choices(group: Path) -> list[str]:
     for path in sorted(group.glob("*.yaml")):
         comments = re.match(r"(?:# @.*\n)?((?:#.*\n)*)", path.read_text())
         text = " ".join(line.lstrip("# ") for line in comments[1].splitlines()) if comments else ""
-        first = re.match(r".*?[.?!:](?= |$)", text)
-        said = first[0].rstrip(":") if first else text
+        first = re.match(r".*?[.?!](?= |$)", text)
+        said = first[0] if first else text
         rows.append(f"| `{path.stem}` | {said.replace('|', '&#124;')} |")
     return rows
 

@@ -1,7 +1,7 @@
 """How long the feedback vector is at the start, what of it is filler, and what that amounts to. No torch in here.
 
-A constant `me` is the same as a learning rate of fc1's bias that is 1 + |me|^2 times as large: the dose, by which arms
-that are fed back different things can be compared.
+A constant `me` is the same as a learning rate of fc1's bias that is 1 + |me|^2 times as large (and another random start
+of it): the dose, by which arms that are fed back different things can be compared.
 """
 
 from weightnet import registry

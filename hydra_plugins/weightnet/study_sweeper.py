@@ -22,7 +22,7 @@ class StudySweeperConfig:
     """The keys below `hydra.sweeper`."""
 
     _target_: str = "hydra_plugins.weightnet.study_sweeper.StudySweeper"
-    rerun: str = "missing"  # (also the interrupted and the failed,) stale, verify, failed, all or none
+    rerun: str = "missing"  # missing (the interrupted and the failed too), stale, verify, failed, all or none
     verify_epochs: int = 1  # rerun=verify: how many epochs of each stale run are replayed
     dry_run: bool = False  # print the plan and run nothing
     exclude: list[str] = field(default_factory=list)  # combinations to leave out: ["model=rmp,dataset=cifar"]

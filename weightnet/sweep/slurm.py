@@ -36,7 +36,7 @@ ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL
 class Options:
     """What is asked of Slurm: the keys below `hydra.launcher`; None: as it is where nothing is said."""
 
-    workers: int = 1  # jobs in the queue, at most; each executes one run after the other
+    workers: int = 1  # jobs in the queue, at most; each executes runs until none is left
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
