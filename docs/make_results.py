@@ -27,6 +27,7 @@ TABLE = re.compile(r"(?P<above>`python -m analysis (?P<words>table [^`]+)`[^`]*\
 """A command, at the end of a paragraph, and the table below it."""
 
 OLDER = "--outputs outputs/older"
+OWN = "--config-dir docs/results/own"
 CIFAR_DOSES = "dataset=cifar model.params.gain=0.25,0.5,1,2,4"
 FILES = {
     "fig1 'seed=range(1,21)'": {"fig1.png": "fig1.png"},
@@ -43,9 +44,9 @@ FILES = {
     "filler dataset=mnist 'seed=range(21,41)'": {
         "filler-dataset=mnist-differences.png": "filler-mnist-differences.png",
     },
-    "weights": {
-        "weights-differences-by-epoch.png": "weights-by-epoch.png",
-        "weights-feedback.png": "weights-feedback.png",
+    f"length {OWN}": {
+        "length-differences-by-epoch.png": "length-by-epoch.png",
+        "length-feedback.png": "length-feedback.png",
     },
     f"dose {CIFAR_DOSES} --x dose": {
         f"dose-{CIFAR_DOSES.replace(' ', '-')}-dose-differences-by-dose.png": "dose-cifar-differences.png",
@@ -68,14 +69,15 @@ FILES = {
     f"kernels --data {OLDER}": {
         "kernels-differences-by-m.png": "kernels-differences-by-m.png",
         "kernels.png": "kernels.png",
-        "kernels.csv": "kernels.csv",
+        "kernels-differences.csv": "kernels.csv",
     },
 }
 """Words after `python -m analysis figures` -> what they write that is shown, each with its name on the page."""
 
 
 def unpack() -> None:
-    """Unpack the archives below the working directory."""
+    """Unpack the archives below the working directory, beside what the commands name."""
+    Path("docs").symlink_to(FOLDER.parent)
     for root, names in ARCHIVES.items():
         for name in names:
             with tarfile.open(FOLDER / f"{name}.tar.xz") as archive:
