@@ -2,8 +2,8 @@
 
     python -m benchmarks.closeness OUTPUTS OTHER_OUTPUTS
 
-Prints a row a model: of the runs that are done in both, the mean change of the last epoch's test accuracy in points, its
-standard deviation over seeds, standard error and largest size, and n.
+Prints a row a model: of the runs that are done in both, the mean change of the last epoch's test accuracy in points,
+its standard deviation over seeds, standard error and largest size, and n.
 """
 
 import sys
