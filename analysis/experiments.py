@@ -77,7 +77,12 @@ class Experiment:
     @property
     def any_seed(self) -> bool:
         """Whether its arms' runs of all seeds are looked at: one seed stands for any, unless it was asked for."""
-        return not self.exact and len(self.seeds) == 1 and not any(word.startswith("seed=") for word in self.selection)
+        return not self.exact and len(self.seeds) == 1 and not self.names_seeds
+
+    @property
+    def names_seeds(self) -> bool:
+        """Whether the seeds were asked for."""
+        return any(word.lstrip("+").startswith("seed=") for word in self.selection)
 
     @property
     def swept(self) -> list[str]:

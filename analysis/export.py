@@ -18,7 +18,7 @@ import pandas as pd
 from analysis.arms import flat
 from analysis.experiments import Experiment, arms_of, file_name
 from analysis.load import Runs, count_runs
-from analysis.selection import belonging, other_seeds
+from analysis.selection import belonging, report_other_seeds
 from analysis.study import Options, gather
 from analysis.trackers import Tracked, Tracker, open_tracker
 from weightnet.errors import Held, RunFailed, UserError
@@ -64,8 +64,8 @@ def export(
                 drawn = [pictures for one in experiments for pictures in _pictures(one, loaded, options)]
                 _write(tracker, drawn)  # drawing says what is left out
             else:
-                left = {one.name: other_seeds(one, loaded.runs) for one in experiments}
-                sys.stderr.writelines(f"{name}: {words}\n" for name, words in left.items() if words)
+                for one in experiments:
+                    report_other_seeds(one, loaded.runs)
     except Held:
         raise UserError(f"--into={into}: another export writes there") from None
     except tracker.refusals as error:

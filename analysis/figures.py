@@ -16,6 +16,7 @@ from analysis.load import count_runs
 from analysis.metrics import ACCURACY, Metric
 from analysis.panels import Drawn, axis_label, described, labelled, one_below_another, share_legend, side_by_side, title
 from analysis.search_figures import search_figures
+from analysis.selection import missing
 from analysis.stats import FEWEST
 from analysis.study import Study, has_seeds
 from analysis.tables import LEGEND, final_table, to_text
@@ -85,16 +86,16 @@ def _with_caveats(study: Study, drawn: dict[str, Drawn]) -> dict[str, Drawn]:
 
 def _caveats(study: Study) -> str:
     """Return what a reader who sees the picture alone must know of its runs; nothing ("") where they are as asked."""
-    runs, asked, primary = study.runs, study.experiment.runs, study.experiment.primary
+    runs, primary = study.runs, study.experiment.primary
     counts = {
-        "not finished": len(set(asked) - set(runs["run"])),
+        "not finished": (lacking := missing(study.experiment, runs).total()),
         "stale": int(((runs["status"] == "done") & (runs["why"] != "")).sum()),
         "diverged": int(runs["diverged"].sum()),
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]
     parts = [f"exploratory: the primary outcome is {primary.label}"] * study.outcome.exploratory
     parts += study.later
-    parts += [f"of {count_runs(len({*asked, *runs['run']}))}, {', '.join(said)}"] * bool(said)
+    parts += [f"of {count_runs(len(runs) + lacking)}, {', '.join(said)}"] * bool(said)
     return "; ".join(parts)
 
 

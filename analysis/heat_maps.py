@@ -13,8 +13,9 @@ from analysis.metrics import Metric
 from analysis.panels import Drawn, described, grid, labelled, name, title
 from analysis.study import Study
 
-LEAST = 3.0
-"""Units of the spread at which the colours end, or further out: what is within a unit or two is pale."""
+LEAST, MOST = 3.0, 10.0
+"""Units of the spread, between which the colours end: what is within one or two is pale, and what is far out leaves
+colours for the others."""
 
 
 def heat_maps(study: Study, done: pd.DataFrame) -> Drawn:
@@ -35,7 +36,9 @@ def heat_maps(study: Study, done: pd.DataFrame) -> Drawn:
     }
     summary = pd.concat(sets.values())
     figure, most = _panels(summary.dropna(subset=[x, y], how="all"), x, y)
-    bar = figure.colorbar(ScalarMappable(Normalize(-most, most), plots.DIVERGING), ax=figure.axes, aspect=30)
+    further = "both" if summary["spread"].abs().max() > most else "neither"
+    scale = ScalarMappable(Normalize(-most, most), plots.DIVERGING)
+    bar = figure.colorbar(scale, ax=figure.axes, aspect=30, extend=further)
     bar.set_label("units from the reference")
     there = (summary["model.name"] == study.reference).any()
     model = MODEL_LABELS.get(study.reference, study.reference)
@@ -57,7 +60,7 @@ def _panels(shown: pd.DataFrame, x: str, y: str) -> tuple[Figure, float]:
     panel = max(2.2, 0.8 + 0.6 * shown[x].nunique())
     width, height = 2 + across * panel, 1.2 + down * (0.9 + 0.4 * shown[y].nunique())
     figure, axes = grid(len(groups), across, (max(6.4, width), max(3.2, height)))
-    most = max(LEAST, float(shown["spread"].abs().max()))
+    most = min(MOST, max(LEAST, float(shown["spread"].abs().max())))
     for ax, (dataset, label, cells) in zip(axes, groups, strict=True):
         rows, columns = ({key: sorted(shown[key].dropna().unique())} for key in (y, x))
         for of in (rows, columns):
@@ -84,7 +87,7 @@ def _spread(cells: pd.DataFrame, reference: str, axes: tuple[str, str]) -> pd.Da
     else:
         compared = pd.DataFrame([_compared(cell, theirs, axes) for _, cell in cells.iterrows()], index=cells.index)
     least = cells["sd"].median()
-    unit = pd.concat([cells["sd"], compared["sd"]], axis="columns").max(axis="columns").clip(lower=least)
+    unit = pd.concat([cells["sd"], compared["sd"]], axis="columns").max(axis="columns").fillna(least).clip(lower=least)
     if not least > 0:
         unit = unit.where(unit > 0, cells["mean"].std())
     unit = unit.where(unit > 0, 1.0)
@@ -108,5 +111,5 @@ def _unit(cells: pd.DataFrame, metric: Metric) -> str:
     """Say what the unit of colours is."""
     least = cells["sd"].median()
     if not least > 0:
-        return f"standard deviation of the cells, {metric.text(float(cells['unit'].min()))}"
+        return f"standard deviation of the cells, {metric.text(float(cells['mean'].std()))}"
     return f"standard deviation over seeds, the cell's or the reference's, at least the median, {metric.text(least)}"

@@ -64,16 +64,57 @@ def rerun(experiment: Experiment, outputs: Path) -> list[str]:
 def where_sought(experiment: Experiment, loaded: Runs) -> str:
     """Say where runs of an experiment were sought in vain, what is there instead, and how it is run."""
     own, there = {arm.dataset for arm in experiment.arms.values()}, set(loaded.runs["dataset.name"])
-    instead = other_seeds(experiment, loaded.runs)
+    instead = _other_seeds(experiment, loaded.runs)
     if there and not own & there:
         instead = f"those are of {', '.join(sorted(there))}, not {', '.join(sorted(own))}"
     again = shlex.join(rerun(experiment, loaded.outputs))
     return f"{loaded.outputs}/runs{f' ({instead})' * bool(instead)}; run it with: {again}"
 
 
-def other_seeds(experiment: Experiment, runs: pd.DataFrame) -> str:
-    """Say how many runs of an experiment's arms are of seeds that it does not plan, and how to look at them too."""
-    if experiment.exact or any(word.startswith("seed=") for word in experiment.selection):
+def missing(experiment: Experiment, looked_at: pd.DataFrame) -> Counter[str]:
+    """Return how many of the runs that it asks for are lacking, by arm: of any device, where it does not name its runs."""
+    if experiment.exact:
+        there = set(looked_at["run"])
+        return Counter(arm for run, arm in experiment.runs.items() if run not in there)
+    return Counter(experiment.runs.values()) - Counter(looked_at["arm"])
+
+
+def report_missing(experiment: Experiment, loaded: Runs, looked_at: pd.DataFrame) -> None:
+    """Say on stderr which runs are unfinished, how many have no result, and how many are of other seeds."""
+    for run in looked_at.loc[looked_at["status"] == "running", "run"]:
+        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
+    if lacking := missing(experiment, looked_at):
+        what = _named(experiment, loaded) if experiment.exact else _counted(experiment, lacking)
+        again = shlex.join(rerun(experiment, loaded.outputs))
+        print(f"{experiment.name}: {lacking.total()} of {count_runs(len(experiment.runs))} without a result{what}; "
+              f"run them with: {again}", file=sys.stderr)  # fmt: skip
+    report_other_seeds(experiment, loaded.runs)
+
+
+def _named(experiment: Experiment, loaded: Runs) -> str:
+    states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
+    lacking = [run for run in experiment.runs if states.get(run) not in ("done", "running")]
+    counts = Counter(states.get(run, "missing") for run in lacking)
+    return f" ({', '.join(f'{count} {state}' for state, count in counts.items())}): {_first(lacking)}"
+
+
+def _counted(experiment: Experiment, lacking: Counter[str]) -> str:
+    arms = [f"'{experiment.arms[arm].label}' {count}" for arm, count in lacking.items()]
+    return f": {_first(arms)}"
+
+
+def _first(words: list[str]) -> str:
+    return ", ".join(words[:5]) + ", ..." * (len(words) > 5)
+
+
+def report_other_seeds(experiment: Experiment, runs: pd.DataFrame) -> None:
+    """Say on stderr how many runs of an experiment's arms are left out for their seeds, and how to look at them too."""
+    if words := _other_seeds(experiment, runs):
+        print(f"{experiment.name}: {words}", file=sys.stderr)
+
+
+def _other_seeds(experiment: Experiment, runs: pd.DataFrame) -> str:
+    if experiment.exact or experiment.names_seeds:
         return ""
     others = _reached(runs[runs["arm"].isin(list(experiment.arms))])
     others = others.drop(belonging(experiment, others).index)
@@ -81,30 +122,3 @@ def other_seeds(experiment: Experiment, runs: pd.DataFrame) -> str:
         return ""
     together = shlex.quote(seed_override({*experiment.seeds, *others["seed"]}))
     return f"{count_runs(len(others))} of other seeds than it plans left out; with them: {together}"
-
-
-def report_missing(experiment: Experiment, loaded: Runs, looked_at: pd.DataFrame) -> None:
-    """Say on stderr which runs are unfinished, how many have no result, and how many are of other seeds."""
-    for run in looked_at.loc[looked_at["status"] == "running", "run"]:
-        print(f"{experiment.name}: {run} is still running", file=sys.stderr)
-    if lacking := _lacking(experiment, loaded, looked_at):
-        again = shlex.join(rerun(experiment, loaded.outputs))
-        print(f"{experiment.name}: {lacking}; run them with: {again}", file=sys.stderr)
-    if others := other_seeds(experiment, loaded.runs):
-        print(f"{experiment.name}: {others}", file=sys.stderr)
-
-
-def _lacking(experiment: Experiment, loaded: Runs, looked_at: pd.DataFrame) -> str:
-    """Say which runs have no result, or, where they are known by arm and seed alone, how many of which arms."""
-    of = count_runs(len(experiment.runs))
-    if experiment.exact:
-        states = dict(zip(loaded.runs["run"], loaded.runs["status"], strict=True))
-        lacking = [run for run in experiment.runs if states.get(run) not in ("done", "running")]
-        counts, named = Counter(states.get(run, "missing") for run in lacking), lacking
-        what = f" ({', '.join(f'{count} {state}' for state, count in counts.items())})"
-    else:
-        planned = set(experiment.runs.values()) if experiment.any_seed else experiment.runs.values()
-        counts = Counter(planned) - Counter(looked_at["arm"])
-        named, what = [f"'{experiment.arms[arm].label}' {count}" for arm, count in counts.items()], ""
-    names = ", ".join(named[:5]) + ", ..." * (len(named) > 5)
-    return f"{counts.total()} of {of} without a result{what}: {names}" if counts else ""

@@ -69,7 +69,7 @@ def _of_runs(
     sweep: Sweep, loaded: Runs, runs: dict[str, str], name: str, files: list[Path], axes: list[list[str]]
 ) -> Experiment:
     configs = [loaded.configs[run] for run in runs if run in loaded.configs]
-    words = shlex.split(sweep.command)
+    words = shlex.split(re.sub(r" (?:--config-dir|-cd) (?=\S)", " --config-dir=", sweep.command))
     return Experiment(
         name=name,
         arms=arms_of(configs, axes),

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent / "results"
 ARCHIVES = {"outputs": ["filler-dose", "fair", "published"], "outputs/older": ["runs"]}
 """Root of all output -> what is unpacked into it."""
 
-TABLE = re.compile(r"(?P<above>`python -m analysis (?P<words>table [^`]+)`[^`]*\n\n)(?P<table>(?:\|.*\n)+)")
+TABLE = re.compile(r"(?P<above>`python -m analysis (?P<words>table [^`]+)`(?:(?!\n\n)[^`])*\n\n)(?P<table>(?:\|.*\n)+)")
 """A command, at the end of a paragraph, and the table below it."""
 
 OLDER = "--outputs outputs/older"
@@ -85,10 +85,13 @@ def unpack() -> None:
 
 
 def printed(words: str) -> str:
-    """Return what `python -m analysis` prints with these words."""
-    out = StringIO()
-    with redirect_stdout(out), redirect_stderr(StringIO()):
-        analysis(shlex.split(words))
+    """Return what `python -m analysis` prints with these words; SystemExit: what it says is wrong with them."""
+    out, said = StringIO(), StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(said):
+            analysis(shlex.split(words))
+    except SystemExit:
+        raise SystemExit(f"{words}: {said.getvalue()}") from None
     return out.getvalue()
 
 
@@ -114,11 +117,11 @@ def main() -> None:
         made = rewritten(page, differences=check)
         if check:
             sys.exit("".join(unified_diff(page.splitlines(True), made.splitlines(True), "the page", "printed")) or 0)
-        path.write_text(made)
         for words, names in FILES.items():
             printed(f"figures {words}")
             for name, shown in names.items():
                 shutil.copy(Path("outputs/older" if OLDER in words else "outputs", "figures", name), FOLDER / shown)
+        path.write_text(made)
 
 
 if __name__ == "__main__":

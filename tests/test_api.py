@@ -98,7 +98,7 @@ def test_runs_are_frames_tables_and_figures(outputs: Path, words: list[str]) -> 
     assert {run.config.model.name for run in runs} == {"baseline", "pool"}
 
 
-def test_an_experiment_is_loaded_by_its_name(tmp_path: Path) -> None:
+def test_an_experiment_is_loaded_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for config in expand(["experiment=fig1", "seed=1,2", f"outputs={tmp_path}/o", "device=cpu"]):
         write_run(config, [0.9] * 6)
     runs = weightnet.load(tmp_path / "o", "fig1")
@@ -111,6 +111,7 @@ def test_an_experiment_is_loaded_by_its_name(tmp_path: Path) -> None:
     for config in expand(["experiment=demo", "seed=range(1,6)", f"outputs={tmp_path}/d", "device=cpu"]):
         write_run(config, [0.9] * 15)
     runs = weightnet.load(tmp_path / "d", "demo")  # which plans three seeds
+    assert "demo: 6 runs of other seeds than it plans left out" in capsys.readouterr().err
     assert len(runs) == len(runs.frame) // 15 == 9 and runs.table()["n (seeds)"].tolist() == [3, 3, 3]
 
 

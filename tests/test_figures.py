@@ -79,6 +79,17 @@ def test_an_experiment_of_several_seeds_keeps_to_them(tmp_path: Path, capsys: py
         gather(load_experiment("demo"), load_runs(tmp_path))
 
 
+def test_runs_with_other_threads_than_planned_are_finished_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for config in expand(["experiment=demo", "seed=1,2", "threads=2", f"outputs={tmp_path}"]):
+        write_run(config, [0.9 + 0.001 * config.seed] * config.train.epochs)
+    study = gather(load_experiment("demo"), load_runs(tmp_path))
+    assert "demo: 3 of 9 runs without a result: " in capsys.readouterr().err
+    figure, _ = figures.figures_of(study)[""]
+    assert "of 9 runs, 3 not finished" in " ".join(figure.get_suptitle().split())
+
+
 def test_labels_say_in_what_arms_differ() -> None:
     assert [arm.label for arm in load_experiment("fig3").arms.values()] == [
         "without feedback",

@@ -129,6 +129,13 @@ def test_a_metric_against_a_number() -> None:
     assert {segment[0][0] for segment in bars} <= {at for handle in handles[:2] for at in handle.get_xdata()}
 
 
+def test_points_stand_aside_only_where_they_share_a_place() -> None:
+    table = pd.DataFrame({"x": [1, 2, 10, 2, 3], "mean": 1.0, "low": 0.9, "high": 1.1, "label": list("aaabb")})
+    ax = against(table, x="x", hue="label", colours=dict.fromkeys("ab", (0.0, 0.0, 0.0)))
+    a, b = (handle.get_xdata().tolist() for handle in ax.get_legend_handles_labels()[0])
+    assert [a[0], a[2], b[1]] == [1, 10, 3] and a[1] < 2 < b[0]
+
+
 @pytest.mark.parametrize(("values", "scale"), [([1, 9.9], "linear"), ([1, 10], "log"), ([0, 10], "linear")])
 def test_values_that_span_a_decade_have_a_logarithmic_axis(values: list[float], scale: str) -> None:
     table = pd.DataFrame({"x": values, "mean": [1.0, 2], "low": math.nan, "high": math.nan, "label": "a"})

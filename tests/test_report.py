@@ -86,7 +86,7 @@ def test_its_commands_can_be_executed(words: list[str], outputs: Path) -> None:
     experiment = load_experiment(name, overrides)
     path = write_report([gather(experiment, load_runs(outputs), Options())])
     (command,) = re.findall(r"python run\.py (.*)", "".join(Page(path.read_text()).words))
-    plan = asked_for([word for word in shlex.split(command) if word != "-m"])
+    plan = asked_for([*(word for word in shlex.split(command) if word != "-m"), "device=cpu"])
     assert plan.runs == experiment.runs  # the seeds are not given twice, and what was planned is asked for
 
 

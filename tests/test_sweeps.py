@@ -1,6 +1,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,11 @@ def test_the_command_is_the_recorded_one(tmp_path: Path) -> None:
     assert experiment.command == ["python", "run.py", "-m", *zipped, "dataset=digits"]
     assert experiment.selection == [*zipped, "dataset=digits"]
     assert experiment.axes == [["dims.dx", "dims.m"]]
+    for flag in ("--config-dir", "-cd"):  # as argparse takes them: in two words
+        again = replace(sweep, command=sweep.command.replace("run.py -m", f"run.py {flag} own -m"))
+        (experiment,) = experiments_of(again, load_runs(tmp_path, sweep.runs))
+        assert experiment.command[:4] == ["python", "run.py", "--config-dir=own", "-m"]
+        assert experiment.selection == [*zipped, "dataset=digits"]
 
 
 SEARCH = {"intervals": {"train.lr": {"low": 0.01, "high": 1.0, "log": True, "whole": False}}, "seeds": [1, 2]}

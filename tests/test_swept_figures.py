@@ -119,6 +119,34 @@ def test_cells_that_diverge_hide_no_others_in_a_heat_map(tmp_path: Path) -> None
     assert spread[[0.1, 0.2]].to_numpy() == pytest.approx(10) and (abs(spread[9]) < 1).all()
 
 
+def test_cells_of_which_all_seeds_diverge_leave_colours_for_others(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dataset=digits", "train.lr=0.1,0.2,9", "train.momentum=0,0.5", "seed=1,2,3",
+             "train.epochs=2"]  # fmt: skip
+
+    def accuracy(config: Config) -> float:
+        diverged = config.train.lr == 9 and config.model.name == "pool"
+        return 0.1 if diverged else 0.9 + 0.001 * config.seed + 0.003 * (config.model.name == "pool")
+
+    figure, shown = figures.figures_of(sweep(tmp_path, *words, accuracy=accuracy))[""]
+    assert shown["spread"].min() < -100
+    assert {ax.collections[0].get_clim() for ax in figure.axes if ax.get_title()} == {(-10, 10)}
+
+
+def test_cells_with_one_seed_have_the_unit_of_those_with_several(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dataset=digits", "train.momentum=0,0.5", "train.epochs=2"]
+
+    def accuracy(config: Config) -> float:
+        return 0.9 + 0.001 * config.seed + 0.002 * (config.model.name == "pool")
+
+    sweep(tmp_path, *words, "train.lr=0.2", accuracy=accuracy)
+    sweep(tmp_path, *words, "train.lr=0.1", "seed=1,2", accuracy=accuracy)
+    study = gather(asked_for([*words, "train.lr=0.1,0.2", "seed=1,2"]), load_runs(tmp_path))
+    shown = figures.figures_of(study)[""][1]
+    assert sorted(shown["n"]) == [1, 1, 1, 1, 2, 2, 2, 2]
+    deviation = np.std([90.1, 90.2], ddof=1)
+    assert shown.loc[shown["model.name"] == "pool", "spread"].tolist() == pytest.approx([0.2 / deviation] * 4)
+
+
 def test_heat_maps_without_seeds_have_the_spread_of_the_cells(tmp_path: Path) -> None:
     words = ["model=pool", "dataset=digits", "train.lr=0.1,0.2", "train.momentum=0,0.5", "train.epochs=2"]
     study = sweep(tmp_path, *words, accuracy=lambda c: 0.5 + c.train.lr + c.train.momentum / 10)

@@ -103,7 +103,7 @@ def load(outputs: str | Path = "outputs", words: Words = (), *, mixed: bool = Fa
     """
     from analysis.experiments import asked_for, load_drawn, of_configs
     from analysis.load import load_runs, report_skipped
-    from analysis.selection import belonging
+    from analysis.selection import belonging, report_other_seeds
 
     if not (Path(outputs) / "runs").is_dir():
         raise UserError(f"{outputs}: there are no runs (it has no folder runs)")
@@ -115,6 +115,8 @@ def load(outputs: str | Path = "outputs", words: Words = (), *, mixed: bool = Fa
     loaded = report_skipped(load_runs(outputs, None if names or not experiments else experiments[0].runs))
     if not experiments:
         return Runs(loaded, [of_configs(str(outputs), loaded.configs)], mixed=mixed)
+    for experiment in experiments:
+        report_other_seeds(experiment, loaded.runs)
     wanted = {run for experiment in experiments for run in belonging(experiment, loaded.runs)["run"]}
     runs, epochs = (frame[frame["run"].isin(wanted)].reset_index(drop=True) for frame in (loaded.runs, loaded.epochs))
     return Runs(replace(loaded, runs=runs, epochs=epochs), experiments, mixed=mixed)
