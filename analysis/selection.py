@@ -72,7 +72,7 @@ def where_sought(experiment: Experiment, loaded: Runs) -> str:
 
 
 def missing(experiment: Experiment, looked_at: pd.DataFrame) -> Counter[str]:
-    """Return how many of the runs that it asks for are lacking, by arm: of any device, where it does not name its runs."""
+    """Return how many of the runs that it asks for are lacking, by arm; of any device, where it is not exact."""
     if experiment.exact:
         there = set(looked_at["run"])
         return Counter(arm for run, arm in experiment.runs.items() if run not in there)
