@@ -87,8 +87,9 @@ def _with_caveats(study: Study, drawn: dict[str, Drawn]) -> dict[str, Drawn]:
 def _caveats(study: Study) -> str:
     """Return what a reader who sees the picture alone must know of its runs; nothing ("") where they are as asked."""
     runs, primary = study.runs, study.experiment.primary
+    lacking = missing(study.experiment, runs).total()
     counts = {
-        "not finished": (lacking := missing(study.experiment, runs).total()),
+        "not finished": lacking,
         "stale": int(((runs["status"] == "done") & (runs["why"] != "")).sum()),
         "diverged": int(runs["diverged"].sum()),
     }
