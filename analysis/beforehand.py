@@ -1,31 +1,51 @@
 """Whether what a comparison takes as chosen before the runs was: as the first sweep that had them records it."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from analysis.experiments import Experiment
 from analysis.load import count_runs
 from analysis.metrics import read_outcome
-from analysis.records import Sweep, first_with
+from analysis.records import Sweep, first_with, seed_of
+from analysis.selection import seed_override
 from weightnet.errors import UserError
 
 
 def chosen_later(experiment: Experiment, outputs: Path, runs: Collection[str]) -> list[str]:
     """Return in words what these runs were first planned with, where the experiment has another outcome, margin, choice
-    by validation, or looks.
+    by validation, or looks, or leaves out seeds that had been planned for its arms.
 
     Nothing is said of runs that no sweep has: one alone, or restored from an archive.
     """
     ours = _choices(str(experiment.primary), experiment.margin, experiment.choose, experiment.looks)
+    asked = set[int]() if experiment.any_seed else _seeds(experiment.runs)
     other = Counter[tuple[str, str]]()
     for sweep, own in first_with(outputs, runs):
-        other.update(dict.fromkeys(_of_sweep(sweep).items() - ours.items(), len(own)))
+        differing, planned = _of_sweep(sweep).items() - ours.items(), _planned_seeds(sweep, experiment)
+        if asked and planned - asked:
+            ours["seed"] = _values(asked)
+            differing.add(("seed", _values(planned)))
+        other.update(dict.fromkeys(differing, len(own)))
     return [
         f"{key}={ours[key]} was chosen later: of {count_runs(count)} the plan had {value}"
         for (key, value), count in sorted(other.items())
     ]
+
+
+def _planned_seeds(sweep: Sweep, experiment: Experiment) -> set[int]:
+    """Return the seeds that a sweep planned for the experiment's arms, but for those of its trials."""
+    tried = sweep.trials.seeds if sweep.trials else set[int]()
+    return _seeds(run for run, arm in sweep.runs.items() if arm in experiment.arms) - tried
+
+
+def _seeds(runs: Iterable[str]) -> set[int]:
+    return {seed for run in runs if (seed := seed_of(run)) is not None}
+
+
+def _values(seeds: Collection[int]) -> str:
+    return seed_override(seeds).removeprefix("seed=")
 
 
 def _of_sweep(sweep: Sweep) -> dict[str, str]:

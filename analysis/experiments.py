@@ -3,15 +3,16 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.arms import Arm, columns, labels, name_arms
@@ -20,12 +21,13 @@ from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.identity import arm
 from weightnet.sweep.compose import composer, schema
-from weightnet.sweep.conf_folders import config_loader
+from weightnet.sweep.conf_folders import config_loader, extra_folders
 from weightnet.sweep.interval import Interval
 from weightnet.sweep.mistakes import close_match, explain, program
 from weightnet.sweep.plan import Plan, make_plan
 
 _SAME_ARMS = ("seed", "device", "threads", "outputs", "data_root", "hydra", "hydra/launcher")
+"""Groups and keys that are no part of an arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +135,36 @@ def drawn_names(name: str, config_dir: str | None = None) -> list[str]:
         return _drawn(loader, name) or [name]
 
 
+def _plans_seeds(name: str, config_dir: str | None) -> bool:
+    """Tell whether an experiment names its seeds; not where it has gone, or is broken."""
+    with suppress(UserError), config_loader(config_dir) as loader:
+        return OmegaConf.select(_read(loader, name), "hydra.sweeper.params.seed") is not None
+    return False
+
+
 def _drawn(loader: ConfigLoader, name: str) -> list[str]:
+    names = OmegaConf.select(_read(loader, name), "hydra.callbacks.figures.names") or []
+    return [str(other) for other in names]
+
+
+def _read(loader: ConfigLoader, name: str) -> Container:
+    """Return an experiment's YAML, checked; UserError: there is none, or it is broken."""
     repository: Any = loader.repository  # type: ignore[attr-defined]
     try:
         found = repository.load_config(f"experiment/{name}")
         if found is None or name.endswith((".yaml", ".yml")):  # Hydra takes a file's name too
             names, stem = loader.get_group_options("experiment"), name.partition(".")[0]
-            raise UserError(f"experiment={name}: there is no such experiment{close_match(stem, names)} Choices: "
-                            f"{', '.join(names)}")  # fmt: skip
+            known = f"{close_match(stem, names)} Choices: {', '.join(names)}"
+            more = "" if extra_folders else "; with --config-dir=FOLDER also those of FOLDER/experiment"
+            raise UserError(f"experiment={name}: there is no such experiment{known}{more}")
         if found.header["package"] != "_global_":
             raise UserError(f"experiment={name} is broken: its first line must be '# @package _global_'")
         ours = OmegaConf.masked_copy(found.config, [key for key in found.config if key != "hydra"])
         OmegaConf.merge(schema(), ours)
-        names = OmegaConf.select(found.config, "hydra.callbacks.figures.names") or []
-        return [str(other) for other in names]
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
         said = str(error) if isinstance(error, yaml.YAMLError) else explain(error)
         raise UserError(f"experiment={name} is broken: {' '.join(said.split())}") from None
+    return cast(Container, found.config)
 
 
 def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str | None = None) -> Experiment:
@@ -165,7 +180,7 @@ def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str
     swept = {key for keys in plan.axes for key in keys}
     many = any(word.partition("=")[0] in swept for word in overrides)  # else the experiment's own mode will do
     command = [*_run(config_dir), *["-m"] * many, *words]
-    return _experiment(plan, name, [name, *overrides], command, published(name, overrides))
+    return _experiment(plan, name, [name, *overrides], command, published(name, overrides, config_dir))
 
 
 def load_drawn(
@@ -181,9 +196,16 @@ def load_drawn(
     return [load_experiment(drawn, kept, config_dir=config_dir) for drawn in names]
 
 
-def published(name: str, overrides: Sequence[str]) -> Path:
-    """Return where an experiment's figures go; with overrides that make other arms, beside those of its own."""
-    variant = [override for override in overrides if override.partition("=")[0].split(".")[0] not in _SAME_ARMS]
+def published(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Path:
+    """Return where an experiment's figures go; with overrides that make another comparison, beside those of its own.
+
+    Other arms make one; and other seeds, where the experiment names its own: else they are more of the same.
+    """
+    given = {override: override.partition("=")[0].split(".")[0] for override in overrides}
+    same = set(_SAME_ARMS)
+    if "seed" in given.values() and _plans_seeds(name, config_dir):
+        same.remove("seed")
+    variant = [override for override, key in given.items() if key not in same]
     return Path("figures", file_name([name, *variant]))
 
 

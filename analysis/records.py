@@ -78,6 +78,12 @@ def _natural(name: str) -> list[Any]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
+def seed_of(run: str) -> int | None:
+    """Return the seed in a run's id; None: it is none of ours."""
+    named = re.search(r"-s(\d+)-[0-9a-f]{8}$", run)
+    return int(named[1]) if named else None
+
+
 def read_sweep(folder: Path) -> Sweep:
     """Read a sweep's folder; `UNREADABLE`: it is not as a sweep writes it."""
     asked = read_json(folder / "sweep.json")

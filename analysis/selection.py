@@ -65,6 +65,9 @@ def where_sought(experiment: Experiment, loaded: Runs) -> str:
     """Say where runs of an experiment were sought in vain, what is there instead, and how it is run."""
     own, there = {arm.dataset for arm in experiment.arms.values()}, set(loaded.runs["dataset.name"])
     instead = _other_seeds(experiment, loaded.runs)
+    others = _reached(loaded.runs[loaded.runs["arm"].isin(list(experiment.arms))])
+    if experiment.names_seeds and len(others):
+        instead = f"of its arms there is {seed_override(others['seed'])}"
     if there and not own & there:
         instead = f"those are of {', '.join(sorted(there))}, not {', '.join(sorted(own))}"
     again = shlex.join(rerun(experiment, loaded.outputs))

@@ -96,12 +96,12 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
     tag = [outcome.short] * outcome.exploratory + [key for key in (options.x, options.y) if key]
     compared = choose(runs, epochs, experiment, outcome) if experiment.choose else runs
     differences = compare_arms(compared, experiment, outcome, options) if experiment.trials is None else None
+    later = [] if experiment.trials else chosen_later(experiment, loaded.outputs, set(runs["run"]))
     if experiment.looks:
         decided, there = decided_arms(experiment, selected, loaded), set(runs["run"])
         needed = {run: arm for run, arm in experiment.runs.items() if arm not in decided or run in there}
         experiment = replace(experiment, runs=needed)
     report_missing(experiment, loaded, runs)
-    later = [] if experiment.trials else chosen_later(experiment, loaded.outputs, set(runs["run"]))
     for words in later:
         print(f"{experiment.name}: {words}", file=sys.stderr)
     return Study(

@@ -13,7 +13,7 @@ from analysis.choice import validation
 from analysis.experiments import Experiment, arms_of, drawn_names, load_drawn, published
 from analysis.load import Runs
 from analysis.metrics import read_outcome
-from analysis.records import Sweep
+from analysis.records import Sweep, seed_of
 from analysis.study import Options, Study, gather_drawn
 from analysis.tables import LEGEND, final_table, to_csv, to_markdown
 from weightnet.errors import UserError
@@ -38,7 +38,7 @@ def experiments_of(
         names = chosen
     overrides = [part for part in sweep.overrides if not part.startswith("experiment=")]
     if names == chosen or sweep.trials:
-        return [_itself(sweep, loaded, name=chosen[0], files=[published(chosen[0], overrides)])]
+        return [_itself(sweep, loaded, name=chosen[0], files=[published(chosen[0], overrides, config_dir)])]
     drawn = load_drawn(chosen[0], overrides, names=names, config_dir=config_dir)
     return [replace(one, files=[*one.files, sweep.folder.absolute() / one.name]) for one in drawn]
 
@@ -48,7 +48,7 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
     name, files = name or f"sweep {sweep.folder.name}", [*files, sweep.folder.absolute() / "figure"]
     if sweep.trials is None:
         return _of_runs(sweep, loaded, sweep.runs, name, files, sweep.axes)
-    tried = {run: arm for run, arm in sweep.runs.items() if _seed(run) in sweep.trials.seeds}
+    tried = {run: arm for run, arm in sweep.runs.items() if seed_of(run) in sweep.trials.seeds}
     confirming = {run: arm for run, arm in sweep.runs.items() if run not in tried}
     trials = _of_runs(sweep, loaded, tried, f"{name}, search", files, sweep.axes)
     found = replace(sweep.trials, chosen=frozenset(confirming.values()))
@@ -57,12 +57,6 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
         return trials
     axes = [keys for keys in sweep.axes if not set(keys) & set(found.intervals)]
     return replace(_of_runs(sweep, loaded, confirming, name, files, axes), search=trials)
-
-
-def _seed(run: str) -> int | None:
-    """Return the seed in a run's id."""
-    named = re.search(r"-s(\d+)-[0-9a-f]{8}$", run)
-    return int(named[1]) if named else None
 
 
 def _of_runs(

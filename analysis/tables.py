@@ -54,8 +54,12 @@ def _p_value(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
+def _seeds(count: float) -> str:
+    return f"{count:.0f}" if count < 10_000 else ">9999"
+
+
 _FORMATS: dict[str, Callable[[float], str]] = {
-    **dict.fromkeys(("p", "p_equivalent"), _p_value), **dict.fromkeys(("seeds", "seeds_high"), "{:.0f}".format),
+    **dict.fromkeys(("p", "p_equivalent"), _p_value), **dict.fromkeys(("seeds", "seeds_high"), _seeds),
     "margin": "{:g}".format, "improvement": "{:.0%}".format, "dose": "{:.4g}".format, "filler_share": "{:.1%}".format,
 }  # fmt: skip
 

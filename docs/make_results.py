@@ -42,7 +42,7 @@ FILES = {
         "filler-differences-by-epoch.png": "filler-cifar-by-epoch.png",
     },
     "filler dataset=mnist 'seed=range(21,41)'": {
-        "filler-dataset=mnist-differences.png": "filler-mnist-differences.png",
+        "filler-dataset=mnist-seed=range_21,41_-differences.png": "filler-mnist-differences.png",
     },
     f"length {OWN}": {
         "length-differences-by-epoch.png": "length-by-epoch.png",

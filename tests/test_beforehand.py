@@ -6,7 +6,7 @@ import pytest
 from test_sweeps import finish, write_sweep
 
 from analysis.beforehand import chosen_later
-from analysis.experiments import asked_for
+from analysis.experiments import asked_for, load_experiment
 from analysis.figures import figures_of
 from analysis.load import load_runs
 from analysis.study import gather
@@ -64,6 +64,24 @@ def test_looks_at_other_times_are_named(tmp_path: Path) -> None:
         "hydra.sweeper.looks=[3] was chosen later: of 6 runs the plan had [2,3]"
     ]
     assert later(tmp_path, runs) == ["hydra.sweeper.looks=[] was chosen later: of 6 runs the plan had [2,3]"]
+
+
+def test_seeds_that_are_left_out_are_named(tmp_path: Path) -> None:
+    runs = record(tmp_path, "2026-11-25_10-00-00")
+    of_seeds = {seeds: asked_for([*WORDS[:-1], seeds]) for seeds in ("seed=1,3", "seed=range(1,5)")}
+    assert chosen_later(of_seeds["seed=1,3"], tmp_path, runs[:2]) == [
+        "seed=1,3 was chosen later: of 2 runs the plan had range(1,4)"
+    ]
+    assert chosen_later(of_seeds["seed=range(1,5)"], tmp_path, runs) == []  # more of the same
+
+
+def test_of_the_published_experiments_any_seed_stands_for_any(tmp_path: Path) -> None:
+    folder, _ = write_sweep(tmp_path, "experiment=fig1", "seed=1,2,3", name="2026-11-25_10-00-00")
+    runs = [line.partition(",")[0] for line in (folder / "plan.csv").read_text().splitlines()[1:]]
+    assert chosen_later(load_experiment("fig1"), tmp_path, runs) == []
+    assert chosen_later(load_experiment("fig1", ["seed=2"]), tmp_path, runs) == [
+        "seed=2 was chosen later: of 6 runs the plan had range(1,4)"
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"command": 1}', None])

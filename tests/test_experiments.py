@@ -50,6 +50,8 @@ def test_a_broken_experiment_that_is_asked_for_is_a_mistake_in_a_line(own: str, 
 def test_an_experiment_that_does_not_exist(own: str) -> None:
     with pytest.raises(UserError, match=r"^experiment=min: there is no such experiment; did you mean mine\? Choices: "):
         load_experiment("min", config_dir=own)
+    with pytest.raises(UserError, match=r"with --config-dir=FOLDER also those of FOLDER/experiment$"):
+        load_experiment("mine")
     with pytest.raises(UserError, match=r"^experiment=mine.yaml: there is no such experiment; did you mean mine\?"):
         load_experiment("mine.yaml", config_dir=own)
     with pytest.raises(UserError, match="--config-dir=/nowhere: there is no such folder"):

@@ -11,7 +11,7 @@ from scipy import stats
 from test_load import write_run
 
 from analysis import figures
-from analysis.experiments import asked_for, experiment_names, load_experiment
+from analysis.experiments import asked_for, experiment_names, load_experiment, published
 from analysis.load import load_runs, report_skipped
 from analysis.plots import COLOURS
 from analysis.study import Options, gather
@@ -77,6 +77,8 @@ def test_an_experiment_of_several_seeds_keeps_to_them(tmp_path: Path, capsys: py
         rmtree(path)
     with pytest.raises(RunFailed, match=r"runs \(12 runs of other seeds .* 'seed=range\(1,8\)'\); run it with: "):
         gather(load_experiment("demo"), load_runs(tmp_path))
+    with pytest.raises(RunFailed, match=r"runs \(of its arms there is seed=range\(4,8\)\); run it with: .* seed=9"):
+        gather(load_experiment("demo", ["seed=9"]), load_runs(tmp_path))
 
 
 def test_runs_with_other_threads_than_planned_are_finished_too(
@@ -187,6 +189,19 @@ def test_a_variant_leaves_the_published_figure_alone(outputs: Path) -> None:
     draw("fig1", "train.epochs=1", "seed=1", "model=pool", outputs=outputs)
     names = sorted(path.name for path in (outputs / "figures").iterdir())
     assert names == ["fig1-train.epochs=1-model=pool.png", "fig1-train.epochs=1-model=pool.svg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "file"),
+    [
+        ("fig1", ["seed=1,2"], "fig1"),
+        ("filler", [], "filler"),
+        ("filler", ["dataset=mnist", "seed=7,9"], "filler-dataset=mnist-seed=7,9"),
+        ("gone", ["seed=1,2"], "gone"),
+    ],
+)
+def test_other_seeds_than_an_experiment_names_are_another_picture(name: str, overrides: list[str], file: str) -> None:
+    assert published(name, overrides) == Path("figures", file)
 
 
 def test_nothing_to_draw_says_how_to_run_it(tmp_path: Path) -> None:

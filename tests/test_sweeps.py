@@ -33,7 +33,7 @@ def write_sweep(outputs: Path, *overrides: str, name: str = "2026-11-25_10-00-00
     (folder / "sweep.json").write_text(json.dumps(asked))
     write_csv(
         folder / "plan.csv",
-        [["id", "differing", "state", "parameters"], *([j.id, j.differing, "", 1] for j in plan.jobs)],
+        [["id", "arm", "differing", "state", "parameters"], *([j.id, j.arm, j.differing, "", 1] for j in plan.jobs)],
     )
     return folder, [job.config for job in plan.jobs]
 
