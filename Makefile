@@ -32,7 +32,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 25
 
 coverage: .venv/installed-dev
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term

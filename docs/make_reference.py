@@ -7,6 +7,9 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "keys.md"
@@ -33,10 +36,13 @@ TITLES = {
 }
 """Class -> the heading of its table, where it is not what stands before its keys."""
 
+DEFAULTS = {"config.yaml": "", "train/sgd.yaml": "train."}
+"""Below conf: file -> what stands before its keys. Of keys without a default in their class."""
+
 HEAD = """# Every key
 
 *Made by `python docs/make_reference.py` from the code. `python run.py --cfg job` shows the values that a command line
-gives.*
+gives. A key without a default has that of the choice (`dataset=`, `model=`, `dims=`).*
 
 """
 
@@ -54,15 +60,34 @@ def fields(path: Path, name: str) -> Iterator[tuple[str, str, str, str]]:
             text = str(after.value.value)
         default = ast.unparse(item.value) if item.value else ""
         default = {"field(default_factory=list)": "[]", "field(default_factory=dict)": "{}"}.get(default, default)
+        if isinstance(item.value, ast.Constant):
+            default = as_yaml(item.value.value)
         yield item.target.id, ast.unparse(item.annotation), default, " ".join(text.split())
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value that is no list and no mapping, as one gives it on the command line."""
+    return yaml.safe_dump(value).splitlines()[0].strip("'")
+
+
+def set_in_yaml() -> dict[str, str]:
+    """Return key -> its value in the files of `DEFAULTS`."""
+    found: dict[str, str] = {}
+    for file, prefix in DEFAULTS.items():
+        for key, value in yaml.safe_load((ROOT / "conf" / file).read_text()).items():
+            if isinstance(value, dict):
+                found |= {f"{prefix}{key}.{name}": as_yaml(one) for name, one in value.items() if key != "hydra"}
+            elif not isinstance(value, list):
+                found[f"{prefix}{key}"] = as_yaml(value)
+    return found
 
 
 def table(path: Path, name: str, prefix: str) -> list[str]:
     """Return the lines of one class's table."""
-    rows = ["| key | type | default | |", "| --- | --- | --- | --- |"]
+    rows, given = ["| key | type | default | |", "| --- | --- | --- | --- |"], set_in_yaml()
     for key, kind, default, text in fields(path, name):
         if not kind.endswith("Config"):  # a group: it has a table of its own
-            cells = [f"`{prefix}{key}`", kind, default, text]
+            cells = [f"`{prefix}{key}`", kind, default or given.get(prefix + key, ""), text]
             rows.append("| " + " | ".join(cell.replace("|", "&#124;") for cell in cells) + " |")
     return rows
 
