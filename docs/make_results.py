@@ -20,7 +20,7 @@ from pathlib import Path
 from analysis.__main__ import main as analysis
 
 FOLDER = Path(__file__).resolve().parent / "results"
-ARCHIVES = {"outputs": ["filler-dose", "fair", "published"], "outputs/older": ["runs"]}
+ARCHIVES = {"outputs": ["filler-dose", "fair", "published", "controlled-cifar"], "outputs/older": ["runs"]}
 """Root of all output -> what is unpacked into it."""
 
 TABLE = re.compile(r"(?P<above>`python -m analysis (?P<words>table [^`]+)`(?:(?!\n\n)[^`])*\n\n)(?P<table>(?:\|.*\n)+)")
@@ -54,6 +54,10 @@ FILES = {
     "dose dataset=mnist --x dose": {
         "dose-dataset=mnist-dose-differences-by-dose.png": "dose-mnist-differences.png",
         "dose-dataset=mnist-dose.png": "dose-mnist.png",
+    },
+    "controlled_cifar": {
+        "controlled_cifar-differences.png": "twenty-epochs-differences.png",
+        "controlled_cifar-differences-by-epoch.png": "twenty-epochs-by-epoch.png",
     },
     "fair": {"fair-differences.png": "fair-differences.png", "fair.png": "fair.png"},
     f"controlled --data {OLDER}": {
