@@ -21,13 +21,14 @@ def chosen_later(experiment: Experiment, outputs: Path, runs: Collection[str]) -
     """
     ours = _choices(str(experiment.primary), experiment.margin, experiment.choose, experiment.looks)
     asked = set[int]() if experiment.any_seed else _seeds(experiment.runs)
+    if asked:
+        ours["seed"] = seed_override(asked).removeprefix("seed=")
     other = Counter[tuple[str, str]]()
     for sweep, own in first_with(outputs, runs):
-        differing, planned = _of_sweep(sweep).items() - ours.items(), _planned_seeds(sweep, experiment)
-        if asked and planned - asked:
-            ours["seed"] = _values(asked)
-            differing.add(("seed", _values(planned)))
-        other.update(dict.fromkeys(differing, len(own)))
+        theirs, planned = _of_sweep(sweep), _planned_seeds(sweep, experiment)
+        if asked and planned - asked:  # more seeds than were planned are no other choice
+            theirs["seed"] = seed_override(planned).removeprefix("seed=")
+        other.update(dict.fromkeys(theirs.items() - ours.items(), len(own)))
     return [
         f"{key}={ours[key]} was chosen later: of {count_runs(count)} the plan had {value}"
         for (key, value), count in sorted(other.items())
@@ -42,10 +43,6 @@ def _planned_seeds(sweep: Sweep, experiment: Experiment) -> set[int]:
 
 def _seeds(runs: Iterable[str]) -> set[int]:
     return {seed for run in runs if (seed := seed_of(run)) is not None}
-
-
-def _values(seeds: Collection[int]) -> str:
-    return seed_override(seeds).removeprefix("seed=")
 
 
 def _of_sweep(sweep: Sweep) -> dict[str, str]:

@@ -90,9 +90,9 @@ def _axis(metric: Metric, grey: str) -> str:
 
 def _minus(study: Study, table: pd.DataFrame) -> str:
     """Return what a comparison's picture shows: of which outcome, from whom, with which intervals."""
-    looks = f" for all looks, at {', '.join(str(len(seeds)) for seeds in study.experiment.looks)} seeds, at once"
-    text = _paired(study, described(study.outcome, study.runs), bool(table["low"].notna().any()))
-    return text + looks * bool(study.experiment.looks)
+    sizes, intervals = [str(len(seeds)) for seeds in study.experiment.looks], bool(table["low"].notna().any())
+    together = f" that holds for the looks at {' and '.join(sizes)} seeds together"
+    return _paired(study, described(study.outcome, study.runs), intervals) + together * (intervals and bool(sizes))
 
 
 def _paired(study: Study, what: str, intervals: bool) -> str:
