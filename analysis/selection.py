@@ -44,6 +44,10 @@ def by_arm(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.sort_values("arm", key=lambda arm: arm.map(list(experiment.arms).index), kind="stable")
 
 
+def _of_any_seed(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
+    return _reached(runs[runs["arm"].isin(list(experiment.arms))])
+
+
 def _reached(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"].isin(["done", "running"])]
 
@@ -65,9 +69,8 @@ def where_sought(experiment: Experiment, loaded: Runs) -> str:
     """Say where runs of an experiment were sought in vain, what is there instead, and how it is run."""
     own, there = {arm.dataset for arm in experiment.arms.values()}, set(loaded.runs["dataset.name"])
     instead = _other_seeds(experiment, loaded.runs)
-    others = _reached(loaded.runs[loaded.runs["arm"].isin(list(experiment.arms))])
-    if experiment.names_seeds and len(others):
-        instead = f"of its arms there is {seed_override(others['seed'])}"
+    if experiment.names_seeds and len(of_its_arms := _of_any_seed(experiment, loaded.runs)):
+        instead = f"of its arms there is {seed_override(of_its_arms['seed'])}"
     if there and not own & there:
         instead = f"those are of {', '.join(sorted(there))}, not {', '.join(sorted(own))}"
     again = shlex.join(rerun(experiment, loaded.outputs))
@@ -119,7 +122,7 @@ def report_other_seeds(experiment: Experiment, runs: pd.DataFrame) -> None:
 def _other_seeds(experiment: Experiment, runs: pd.DataFrame) -> str:
     if experiment.exact or experiment.names_seeds:
         return ""
-    others = _reached(runs[runs["arm"].isin(list(experiment.arms))])
+    others = _of_any_seed(experiment, runs)
     others = others.drop(belonging(experiment, others).index)
     if others.empty:
         return ""

@@ -119,12 +119,14 @@ def test_an_experiment_runs_then_draws(tmp_path: Path) -> None:
     command = ["run.py", "experiment=demo", "train.epochs=2", "seed=1,2", f"outputs={tmp_path}"]
     done = python(*command)
     assert done.returncode == 0, done.stderr
-    for suffix in ("png", "svg"):
-        assert (tmp_path / "figures" / f"demo-train.epochs=2.{suffix}").stat().st_size > 10_000
-    assert f"figure: {tmp_path}/figures/demo-train.epochs=2.png" in done.stdout
+    figure = tmp_path / "figures" / "demo-train.epochs=2-seed=1,2.png"  # other seeds than those that it names: beside
+    for suffix in (".png", ".svg"):
+        assert figure.with_suffix(suffix).stat().st_size > 10_000
+    assert f"figure: {figure}" in done.stdout
     assert "95% low" in done.stdout and "n (seeds)" in done.stdout
-    again = python("-m", "analysis", "figures", "demo", "train.epochs=2", "--outputs", str(tmp_path))
+    again = python("-m", "analysis", "figures", "demo", "train.epochs=2", "seed=1,2", "--outputs", str(tmp_path))
     assert again.returncode == 0, again.stderr
+    assert f"figure: {figure}" in again.stdout
     table = python("-m", "analysis", "table", "--csv", "--outputs", str(tmp_path))
     rows = table.stdout.splitlines()
     assert len(rows) == 4 and all(row.endswith(",2") for row in rows[1:])
