@@ -19,7 +19,7 @@ from analysis.experiments import Experiment, asked_for, experiment_names, load_d
 from analysis.live import watch
 from analysis.load import Runs, load_runs, refuse_mixture, report_skipped, report_stale
 from analysis.metrics import DEFAULT, read_outcome
-from analysis.records import Sweep, last_sweep, sweeps
+from analysis.records import Sweep, last_sweep, read_sweep, sweeps
 from analysis.selection import belonging
 from analysis.status import show
 from analysis.study import Options, Study, gather_drawn
@@ -157,7 +157,8 @@ def _export(options: argparse.Namespace) -> None:
     def asked() -> Asked:
         if whole:
             return report_skipped(load_runs(options.outputs)), []
-        loaded, found = _asked(options, sweep)
+        now = read_sweep(sweep.folder) if sweep else None  # a sweep in stages plans as it goes
+        loaded, found = _asked(options, now)
         return loaded, [experiment for _, experiments in found for experiment in experiments]
 
     into = Path(options.into or Path(options.outputs, "export", options.to))
@@ -180,8 +181,9 @@ OF_RUNS: Arguments = OUTPUTS | {
                       "train_loss or an own column of metrics.csv; of the last epoch, the mean of the last N, or of "
                       "epochs A to B (default: analysis.primary of the experiment; any other is exploratory)"),
     "--mixed": dict(action="store_true", help="compare runs of different code or versions all the same"),
-    "--reference": dict(metavar="MODEL", help="compare the arms with this model, seed by seed, each within the same "
-                        "values of what was swept (figures, report: default baseline)"),
+    "--reference": dict(metavar="MODEL|KEY=VALUE", help="compare the arms with this model, or with those of "
+                        "the same model that have this value (train.lr=0.01), seed by seed, each within the same "
+                        "values of what else was swept (figures, report: default baseline)"),
     "--margin": dict(type=float, metavar="AMOUNT", help="the smallest difference worth having (default: the "
                      "experiment's, for its primary outcome; for accuracy the data set's; else none: no equivalence)"),
 }  # fmt: skip
@@ -204,7 +206,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Arguments, dict[
     "table": (_table, OF_RUNS, dict(
         help="print what each arm reached, or its paired differences: interval, n",
         description="Print the mean of the outcome, with a 95% t-interval over seeds and n; or, "
-        "with --reference, the paired differences of the arms from that model, with a verdict each. Where there is no "
+        "with --reference, the paired differences of the arms from it, with a verdict each. Where there is no "
         "sweep: all finished runs.",
         epilog="examples: python -m analysis table fig3 --markdown; python -m analysis table fig3 --reference baseline",
     )),

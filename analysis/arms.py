@@ -1,7 +1,7 @@
 """How an arm is called, and in which colour it is drawn: the same in every figure, table and report."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ MODEL_LABELS = {
 
 _NAMES = {"dataset.name": "dataset", "dims.n": "kernel n"}  # in labels, where n alone is a number of seeds
 _GROUPS = {"dataset": "dataset.name", "model": "model.name", "dims": "dims.rule"}
-_OF_FEEDBACK = ("dims.", "eval.", "model.params.")  # not every model uses these
+OF_FEEDBACK = ("dims.", "eval.", "model.params.")
+"""How keys begin that not every model uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def name_arms(configs: Sequence[Config], axes: Iterable[Sequence[str]] = ()) -> 
         form = flat(canonical(config)) | flat(params)
         has = {"dims.rule", *form}
         values = {key: value for key, value in flat(config).items()
-                  if value is not None and (key in has or not key.startswith(_OF_FEEDBACK))}  # fmt: skip
+                  if value is not None and (key in has or not key.startswith(OF_FEEDBACK))}  # fmt: skip
         values |= {"dose": amount} if (amount := dose(config)) is not None else {}
         arms.append(Arm("", config.model.name, config.dataset.name, _colour(form), form, values))
     swept = [column for keys in axes for key in keys for column in columns(key, arms)]
@@ -90,27 +91,6 @@ def columns(key: str, arms: Sequence[Arm]) -> list[str]:
         return [_GROUPS.get(key, key)]
     below = dict.fromkeys(inner for arm in arms for inner in arm.values if inner.startswith(f"{key}."))
     return [inner for inner in below if len({arm.values.get(inner) for arm in arms}) > 1]
-
-
-def partners(arms: Mapping[str, Arm], swept: Sequence[str], model: str) -> dict[str, list[str]]:
-    """Return for each arm of another model the arms of this one that it may be compared with.
-
-    They are of the same data set, and have the same value of every swept key that both have; but for the rule of the
-    dimensions and the models' own parameters, where this model has one value only.
-    """
-    reference = {key: arm for key, arm in arms.items() if arm.model == model}
-    within = set(swept) - {"model.name", "dataset.name", "seed"}
-    for key in [key for key in within if key == "dims.rule" or key.startswith("model.params.")]:
-        if len({arm.values.get(key) for arm in reference.values()}) < 2:
-            within.remove(key)
-    found: dict[str, list[str]] = {}
-    for key, arm in arms.items():
-        if key not in reference:
-            found[key] = [
-                other for other, its in reference.items() if its.dataset == arm.dataset
-                and all(arm.values[k] == its.values[k] for k in within if k in arm.values and k in its.values)
-            ]  # fmt: skip
-    return found
 
 
 def _colour(form: dict[str, Any]) -> str:

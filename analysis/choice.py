@@ -26,10 +26,12 @@ def check_choice(experiment: Experiment) -> None:
 def validated(runs: pd.DataFrame, epochs: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
     """Return each arm's validation accuracy in %: `mean` and `count` of its finished runs, over an outcome's epochs.
 
-    UserError: no run has it, or enough epochs.
+    UserError: they have too few epochs.
     """
-    there = validation(outcome).put(runs, epochs, [VALIDATION.column])
-    return there[there["status"] == "done"].groupby("arm", sort=False)[VALIDATION.column].agg(["mean", "count"])
+    done, column = runs[runs["status"] == "done"], VALIDATION.column
+    if column not in done or done[column].isna().all():  # none has finished
+        return pd.DataFrame(columns=["mean", "count"], dtype=float)
+    return validation(outcome).put(done, epochs, [column]).groupby("arm", sort=False)[column].agg(["mean", "count"])
 
 
 def validation(outcome: Outcome) -> Outcome:

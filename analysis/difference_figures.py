@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from analysis import plots
-from analysis.arms import MODEL_LABELS
+from analysis.experiments import file_name
 from analysis.metrics import Metric
 from analysis.panels import (
     Drawn,
@@ -19,6 +19,7 @@ from analysis.panels import (
     side_by_side,
     span,
 )
+from analysis.reference import called
 from analysis.stats import FEWEST, summarise
 from analysis.study import Study
 
@@ -27,10 +28,10 @@ def difference_figures(study: Study, table: pd.DataFrame, epochs: pd.DataFrame) 
     """Return the figures of a study's comparison (`Study.differences`) by suffix; `epochs` are those of its runs.
 
     `-differences` has a row an arm, `-differences-by-<key>` a line an arm against the number that was swept. Where none
-    was and there are three pairs, `-differences-by-epoch` has a panel an arm. From another model than the baseline they
-    end in `-from-<model>`.
+    was and there are three pairs, `-differences-by-epoch` has a panel an arm. From another reference than the baseline
+    they end in `-from-<reference>`.
     """
-    suffix = "" if study.reference == "baseline" else f"-from-{study.reference}"
+    suffix = "" if study.reference == "baseline" else f"-from-{file_name([study.reference])}"
     drawn = {f"-differences{suffix}": _rows(study, table)}
     if len(study.axes) == 1:
         drawn[f"-differences-by-{study.axes[0].rpartition('.')[2]}{suffix}"] = _against(study, table)
@@ -96,8 +97,7 @@ def _minus(study: Study, table: pd.DataFrame) -> str:
 
 
 def _paired(study: Study, what: str, intervals: bool) -> str:
-    reference = MODEL_LABELS.get(study.reference, study.reference)
-    return f"{what} minus that of '{reference}', paired by seed{', 95% t-interval' * intervals}"
+    return f"{what} minus that of {called(study.reference)}, paired by seed{', 95% t-interval' * intervals}"
 
 
 def _by_epoch(study: Study, table: pd.DataFrame, epochs: pd.DataFrame) -> Drawn:

@@ -8,9 +8,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.arms import MODEL_LABELS
 from analysis.metrics import Metric
 from analysis.panels import Drawn, described, grid, labelled, name, title
+from analysis.reference import called
 from analysis.study import Study
 
 LEAST, MOST = 3.0, 10.0
@@ -41,8 +41,7 @@ def heat_maps(study: Study, done: pd.DataFrame) -> Drawn:
     bar = figure.colorbar(scale, ax=figure.axes, aspect=30, extend=further)
     bar.set_label("units from the reference")
     there = (summary["model.name"] == study.reference).any()
-    model = MODEL_LABELS.get(study.reference, study.reference)
-    whose = f"'{model}' at the same values" if there else "the mean of all cells"
+    whose = f"{called(study.reference)} at the same values" if there else "the mean of all cells"
     words = [f"{name(key) + ': ' if len(sets) > 1 else ''}reference: {whose}; unit: {_unit(own, metric)}"
              for key, own in sets.items()]  # fmt: skip
     figure.supxlabel("\n".join(words), fontsize="small")

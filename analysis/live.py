@@ -1,12 +1,14 @@
 """`status --watch`: a sweep as it runs: how far it is, what runs, what failed and why, how long it will take."""
 
+import os
 import shlex
 import sys
 import termios
 import time
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
 from select import select
 
@@ -34,9 +36,11 @@ def watch(outputs: str | Path, console: Console | None = None) -> None:
     """Show the newest sweep, or all runs where there is none, again and again until `q` or Ctrl-C."""
     console = console or Console(width=None if sys.stdout.isatty() else 400)
     only, place = "", 0
+    list(sweeps(Path(outputs)))  # says which are damaged
     with suppress(KeyboardInterrupt), _keyboard() as pressed, Live(console=console, auto_refresh=False) as live:
         while True:
-            there = list(sweeps(Path(outputs)))
+            with redirect_stderr(StringIO()):  # which are damaged has been said
+                there = list(sweeps(Path(outputs)))
             place %= len(there) + 1
             limit = max(5, console.height - 10)
             whole = place == len(there)
@@ -51,11 +55,11 @@ def watch(outputs: str | Path, console: Console | None = None) -> None:
 
 def _view(sweep: Sweep, outputs: str | Path, only: str, limit: int) -> RenderableType:
     """Return one sweep: its command, a bar, counts and time left, a row a run by what it differs in, reasons."""
-    loaded = load_runs(outputs, [run for run in sweep.runs if (Path(outputs) / "runs" / run).is_dir()])
+    loaded = load_runs(outputs, sweep.runs)
     runs = in_order(loaded.runs)
     runs = runs.assign(differing=runs["run"].map(lambda run: printable(sweep.differing[run]) or run))
     counts = runs["status"].value_counts()
-    missing = len(sweep.runs) - len(runs)
+    missing = len(sweep.runs) - len(runs) - len(loaded.skipped)
     said = [Text(f"{counts[status]} {status}", STYLES[status]) for status in STYLES if status in counts]
     said += [Text(f"{missing} not begun")] * bool(missing)
     ended = int(counts.reindex(["done", "stale"]).sum())
@@ -89,7 +93,8 @@ def _keyboard() -> Iterator[Callable[[float], str]]:
     before = termios.tcgetattr(sys.stdin)
 
     def pressed(seconds: float) -> str:
-        return sys.stdin.read(1) if select([sys.stdin], [], [], seconds)[0] else ""
+        ready = select([sys.stdin], [], [], seconds)[0]
+        return os.read(sys.stdin.fileno(), 1).decode(errors="ignore") if ready else ""  # sys.stdin would read ahead
 
     try:
         tty.setcbreak(sys.stdin)

@@ -18,6 +18,7 @@ from weightnet.config import Config
 from weightnet.dose import dose, filler_share
 from weightnet.errors import UserError
 from weightnet.fingerprint import Origin, origins
+from weightnet.geometry import fed_back
 from weightnet.plain import printable
 from weightnet.runs.folder import Reading, RunFolder, State
 from weightnet.runs.history import METRICS
@@ -214,6 +215,7 @@ def _row(run: RunFolder, record: Record, config: Config, curve: list[dict[str, f
         **{field: getattr(record, field) for field in RECORD},
         **{f"version.{package}": version for package, version in record.versions.items()},
         **flat(config),
+        "train.init": config.train.init if fed_back(config) else None,  # else it says nothing
         "dose": dose(config),
         "filler_share": filler_share(config),
         "written": max(path.stat().st_mtime for path in files if path.exists()),

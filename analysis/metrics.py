@@ -118,7 +118,8 @@ class Outcome:
     def put(self, runs: "pd.DataFrame", epochs: "pd.DataFrame", own: Sequence[str]) -> "pd.DataFrame":
         """Return these runs, the metric's column holding the outcome of those that are done.
 
-        It is NaN where one of the epochs lacks the metric. `own` are the own metrics of all runs that were read.
+        It is NaN where one of the epochs lacks the metric, or has an infinite one. `own` are the own metrics of all
+        runs that were read.
 
         UserError: no run has the metric, or some have too few epochs.
         """
@@ -129,6 +130,7 @@ class Outcome:
         last = length if self.last is None else self.last
         within = epochs[epochs["epoch"].between(self.first if self.first > 0 else length + 1 + self.first, last)]
         means = within.groupby("run")[self.metric.column].agg(lambda values: values.mean(skipna=False))
+        means = means.where(means.abs() < math.inf)
         done, column = runs["status"] == "done", self.metric.column
         return runs.assign(**{column: runs["run"].map(means).where(done, runs[column])})
 

@@ -125,7 +125,8 @@ def _trials(search: Any) -> Trials:
     if fits(search, dict[str, Any]) and fits(search.get("seeds"), list[int]):
         plain = search.get("intervals")
         with suppress(TypeError):
-            found = {key: Interval(**values) for key, values in plain.items()} if fits(plain, _INTERVALS) else {}
+            plain = plain if fits(plain, _INTERVALS) else {}
+            found = {key.lstrip("+"): Interval(**values) for key, values in plain.items()}
             if found and all(_possible(interval) for interval in found.values()):
                 return Trials(found, set(search["seeds"]))
     raise ValueError("sweep.json does not say search as a sweep does")

@@ -14,12 +14,12 @@ import pandas as pd
 from jinja2 import StrictUndefined, Template
 from markupsafe import Markup
 
-from analysis.arms import MODEL_LABELS
 from analysis.experiments import file_name
 from analysis.figures import figures_of, image
 from analysis.load import count_runs
 from analysis.metrics import DEFAULT, Outcome
 from analysis.panels import name
+from analysis.reference import called
 from analysis.selection import rerun, seed_override
 from analysis.study import Study
 from analysis.tables import final_table, printable
@@ -41,11 +41,11 @@ CAPTIONS = {
     "of its change in the epoch. Each is the mean over seeds, against the epoch. " + _INTERVAL,
     "-search": "{label}, of every trial of the search: the mean of its seeds, and their range. A ring marks the best "
     "of an arm, which is compared on other seeds than those that it was chosen by.",
-    "-differences-by-epoch": "Difference in {metric} from '{reference}' against the epoch, a panel an arm. "
+    "-differences-by-epoch": "Difference in {metric} from {reference} against the epoch, a panel an arm. "
     f"{_PAIRED} {_INTERVAL}",
-    "-differences-by": "Difference in {label} from '{reference}' against {x}; the margin, where there is one, in grey. "
+    "-differences-by": "Difference in {label} from {reference} against {x}; the margin, where there is one, in grey. "
     f"{_PAIRED} {_INTERVAL}",
-    "-differences": "Difference in {label} from '{reference}': a row an arm, its 95% t-interval over seeds, and the "
+    "-differences": "Difference in {label} from {reference}: a row an arm, its 95% t-interval over seeds, and the "
     "margin, where there is one, in grey. " + _PAIRED,
 }
 """What a figure shows, by the beginning of its suffix (`analysis.figures.figures_of`)."""
@@ -80,9 +80,6 @@ def _section(study: Study, folder: Path) -> dict[str, Any]:
     done = runs[runs["status"] == "done"]
     packages = [column.removeprefix("version.") for column in runs.columns if column.startswith("version.")]
     versions = [f"{package} {_values(runs, f'version.{package}')}" for package in packages]
-    comparison = [] if study.reference == "baseline" else [f"--reference={study.reference}"]
-    comparison += [f"--outcome={outcome}"] * outcome.exploratory
-    comparison += [f"--margin={study.margin:g}"] if study.margin else []
     compared = study.differences if study.differences is not None else pd.DataFrame()
     return {
         "name": experiment.name,
@@ -98,7 +95,7 @@ def _section(study: Study, folder: Path) -> dict[str, Any]:
         "differences": printable(compared, outcome) if len(compared) else None,
         "commands": [
             shlex.join([*rerun(experiment, study.outputs), *_seeds(study)]),
-            shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *comparison, *_places(study)]),
+            shlex.join(["python", "-m", "analysis", "report", *experiment.selection, *_flags(study), *_places(study)]),
         ],
         "facts": [
             f"{count_runs(len(done))} finished, seeds {_values(done, 'seed')}; {len(runs) - len(done)} running",
@@ -109,6 +106,16 @@ def _section(study: Study, folder: Path) -> dict[str, Any]:
         ],
         "runs": _runs_table(study, Path(os.path.relpath(study.outputs, folder))),
     }
+
+
+def _flags(study: Study) -> list[str]:
+    """Return how a study is looked at, as on the command line."""
+    options, outcome = study.options, study.outcome
+    flags = [] if study.reference == "baseline" else [f"--reference={study.reference}"]
+    flags += [f"--outcome={outcome}"] * outcome.exploratory
+    flags += [f"--margin={options.margin:g}"] if options.margin else []
+    flags += [f"--{key}={axis}" for key, axis in {"x": options.x, "y": options.y}.items() if axis]
+    return [*flags, *["--mixed"] * options.mixed]
 
 
 def _question(name: str) -> str:
@@ -134,7 +141,7 @@ def _answer(compared: pd.DataFrame, outcome: Outcome) -> list[str]:
 def _pictures(study: Study) -> list[dict[str, str]]:
     """Return the figures with their captions, that of the differences first: it is the answer."""
     x, y, *_ = [*study.axes, "", ""]
-    reference = MODEL_LABELS.get(study.reference, study.reference)
+    reference = called(study.reference)
     words = {"label": study.outcome.label, "metric": study.outcome.metric.label, "reference": reference, "x": x, "y": y}
     captions = {**CAPTIONS, "": CAPTIONS[""].replace("{label}", _AXES[len(study.axes)])}
     drawn = []

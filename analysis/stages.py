@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.arms import partners
 from analysis.choice import check_choice, validated
 from analysis.experiments import Experiment, of_plan
 from analysis.load import Runs, load_runs, refuse_mixture
 from analysis.looks import level_of_looks
 from analysis.metrics import VALIDATION, known_metrics
+from analysis.reference import partners
 from analysis.selection import select
 from analysis.stats import decidable
 from analysis.study import decided_arms

@@ -8,21 +8,37 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.arms import partners
 from analysis.beforehand import chosen_later
 from analysis.choice import choose
 from analysis.experiments import Experiment
 from analysis.load import Runs, refuse_mixture, report_doubts, report_stale
 from analysis.metrics import Outcome
 from analysis.pictures import choose_axes
+from analysis.reference import partners
 from analysis.selection import by_arm, report_missing, select, where_sought
 from analysis.tables import difference_table
 from weightnet.errors import RunFailed, UserError
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """How a study is looked at."""
+
+    outcome: str | None = None
+    """None: the experiment's primary one."""
+    x: str | None = None
+    y: str | None = None
+    reference: str | None = None
+    """A model, or KEY=VALUE (`analysis.reference`); None for the baseline where there is one to compare with."""
+    margin: float | None = None
+    """None: the experiment's, or the data set's."""
+    mixed: bool = False
+    """Also where runs are of different code or versions."""
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
-    """An experiment with its runs, and the comparison of its arms with a model, `reference`."""
+    """An experiment with its runs, and the comparison of its arms with `reference`."""
 
     experiment: Experiment
     outputs: Path
@@ -37,8 +53,7 @@ class Study:
     differences: pd.DataFrame | None
     """From the reference, as `analysis.tables.difference_table` returns them, where there are pairs of seeds."""
     reference: str
-    margin: float | None
-    """That was asked for. None: the experiment's, or the data set's."""
+    options: Options
     files: list[Path]
     """Where figures go: each a path to which what a figure shows is added."""
     later: list[str]
@@ -51,22 +66,6 @@ class Study:
         """The keys whose values a search chose."""
         trials = self.search.experiment.trials if self.search else self.experiment.trials
         return list(trials.intervals) if trials else []
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a study is looked at."""
-
-    outcome: str | None = None
-    """None: the experiment's primary one."""
-    x: str | None = None
-    y: str | None = None
-    reference: str | None = None
-    """A model; None for the baseline where there is one to compare with."""
-    margin: float | None = None
-    """None: the experiment's, or the data set's."""
-    mixed: bool = False
-    """Also where runs are of different code or versions."""
 
 
 def gather(experiment: Experiment, loaded: Runs, options: Options | None = None) -> Study:
@@ -113,7 +112,7 @@ def gather(experiment: Experiment, loaded: Runs, options: Options | None = None)
         choose_axes(shown, experiment.axes, x=options.x, y=options.y),
         differences,
         options.reference or "baseline",
-        options.margin,
+        options,
         [(loaded.outputs / path).with_name("-".join([path.name, *tag])) for path in experiment.files],
         later,
         gather(experiment.search, loaded, Options(mixed=options.mixed)) if experiment.search else None,

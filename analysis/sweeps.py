@@ -55,7 +55,7 @@ def _itself(sweep: Sweep, loaded: Runs, name: str = "", files: Sequence[Path] = 
     trials = replace(trials, primary=validation(trials.primary), trials=found)
     if not loaded.runs.loc[loaded.runs["run"].isin(confirming), "status"].isin(["done", "running"]).any():
         return trials
-    axes = [keys for keys in sweep.axes if not set(keys) & set(found.intervals)]
+    axes = [keys for keys in sweep.axes if not {key.lstrip("+") for key in keys} & set(found.intervals)]
     return replace(_of_runs(sweep, loaded, confirming, name, files, axes), search=trials)
 
 
@@ -72,7 +72,7 @@ def _of_runs(
         runs=runs,
         exact=True,
         command=["python", *words] if sweep.command.partition(" ")[0].endswith(".py") else words,
-        selection=[word for word in words if "=" in word and not word.startswith("-")],
+        selection=[] if sweep.trials else [word for word in words if "=" in word and not word.startswith("-")],
         primary=read_outcome(sweep.analysis.primary, "analysis.primary"),
         margin=sweep.analysis.margin,
         margins=sweep.margins,
@@ -98,13 +98,15 @@ def draw_sweep(sweep: Sweep, studies: Sequence[Study], *, data: bool = False) ->
 
     for study in studies:
         draw(study, data=data)
-    outcome = studies[0].outcome
-    runs = pd.concat([study.runs for study in studies]).drop_duplicates("run")
-    table = final_table(runs, outcome, searched=[key for study in studies for key in study.searched])
-    stem = f"table{f'-{outcome.short}' * outcome.exploratory}"
-    write_whole(sweep.folder / f"{stem}.csv", to_csv(table, outcome).encode())
-    parts = [to_markdown(table, outcome), *(part for study in studies for part in _compared(study))]
-    write_whole(sweep.folder / f"{stem}.md", "\n\n".join([*parts, ""]).encode())
+    outcomes = dict.fromkeys(study.outcome for study in studies)
+    for outcome in outcomes:  # of experiments with several primary ones a table each
+        own = [study for study in studies if study.outcome == outcome]
+        runs = pd.concat([study.runs for study in own]).drop_duplicates("run")
+        table = final_table(runs, outcome, searched=[key for study in own for key in study.searched])
+        stem = f"table{f'-{outcome.short}' * (outcome.exploratory or len(outcomes) > 1)}"
+        write_whole(sweep.folder / f"{stem}.csv", to_csv(table, outcome).encode())
+        parts = [to_markdown(table, outcome), *(part for study in own for part in _compared(study))]
+        write_whole(sweep.folder / f"{stem}.md", "\n\n".join([*parts, ""]).encode())
 
 
 def _compared(study: Study) -> list[str]:

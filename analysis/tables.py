@@ -1,17 +1,17 @@
 """What the arms reached: mean, 95% interval, n; and paired differences."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.arms import partners
+from analysis.arms import Arm
 from analysis.experiments import Experiment
 from analysis.looks import compare_at_looks
 from analysis.metrics import DEFAULT, Outcome
+from analysis.reference import no_such_arm, partners, referred
 from analysis.stats import compare
 from weightnet.errors import UserError
-from weightnet.sweep.mistakes import close_match
 
 SHOWN = {
     "dataset.name": "dataset", "model.name": "model", "dims.dx": "dx", "dims.m": "m", "dims.n": "n (kernel)",
@@ -21,12 +21,14 @@ SHOWN = {
 
 OPTIONAL = [
     "dataset.channels", "dataset.mean", "dataset.std", "model.kind", "model.scale", "train.precision",
-    "train.batch_size", "train.test_batch_size", "train.lr", "train.momentum", "train.subset", "eval.feedback",
+    "train.batch_size", "train.test_batch_size", "train.lr", "train.momentum", "train.subset", "train.validation",
+    "train.init", "eval.feedback",
     "device", "threads",
 ]  # fmt: skip
 """Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
 
 CONFOUNDS = ["dims.hidden", "train.epochs", *(key for key in OPTIONAL if key.split(".")[0] not in ("model", "eval"))]
+CONFOUNDS.remove("train.init")  # says nothing of arms without feedback
 """Config keys that are no part of what an arm feeds back: a comparison of arms that differ in them says so."""
 
 _KEYS = ["arm", "partner", "decided"]  # of a comparison, not printed: the arms' keys, and whether there is a verdict
@@ -45,6 +47,8 @@ LEGEND = (
 
 _DOSE = {"dose": "1 + |me|^2", "filler_share": "filler"}
 """Columns of what is fed back at the start, shown where the runs differ in them -> their headings."""
+
+_WHOLE = ("dims.dx", "dims.m", "dims.n", "train.subset", "train.validation")  # numbers that some arms lack
 
 NUMBERS = {"mean": "mean", "low": "95% low", "high": "95% high", "n": "n (seeds)"}
 """Columns of a metric's summary -> their headings."""
@@ -87,7 +91,7 @@ def final_table(
     table = outcome.metric.summary(done, arm).merge(done.drop_duplicates(arm), on=arm)
     stale = (done["why"] != "").groupby([done[key] for key in arm], sort=False).sum().rename("stale").reset_index()
     table = table.merge(stale, on=arm)[[*keys, *(["stale"] if stale["stale"].any() else []), *NUMBERS]]
-    return table.astype({key: "Int64" for key in ("dims.dx", "dims.m", "dims.n", "train.subset") if key in table})
+    return table.astype({key: "Int64" for key in _WHOLE if key in table})
 
 
 def difference_table(
@@ -95,11 +99,10 @@ def difference_table(
 ) -> pd.DataFrame:
     """Return one row an arm: the outcome minus the reference's, paired by seed, and a verdict.
 
-    The runs are the experiment's, in the order of its arms; each is compared with the arm of the model `reference`
-    that has the same data set and values of the keys that were swept (`arm` and `partner` are
-    their keys). `margins` are those of the data sets. The arms of a data set are a family. Where the experiment has
-    looks, an arm is compared at the one that decided it. The last column names what both differ in besides the feedback
-    (`CONFOUNDS`).
+    The runs are the experiment's, in the order of its arms; each is compared with its partner among the arms of the
+    reference (`analysis.reference.partners`; `arm` and `partner` are their keys). `margins` are those of the data sets.
+    The arms of a data set are a family. Where the experiment has looks, an arm is compared at the one that decided it.
+    The last column names what both differ in besides the feedback (`CONFOUNDS`).
 
     Raises:
         UserError: there is no such arm, or more than one.
@@ -107,21 +110,11 @@ def difference_table(
     done, metric = runs[(runs["status"] == "done") & runs[outcome.metric.column].notna()], outcome.metric
     arms = {key: arm for key, arm in experiment.arms.items() if key in set(done["arm"])}
     names = experiment.labels()
-    found = partners(arms, [key for key in experiment.swept if key != experiment.choose], reference)
+    swept = [key for key in experiment.swept if key != experiment.choose]
+    planned, found = (partners(some, swept, reference) for some in (experiment.arms, arms))
+    _check_reference(experiment, arms, found, reference)
     columns, parts = ["dataset", *_KEYS, "label", "reference", *_COMPARED], []
-    models = list(dict.fromkeys(arm.model for arm in experiment.arms.values()))
-    known = f"models of {experiment.name}: {', '.join(models)}"
-    if reference not in models:
-        raise UserError(f"--reference={reference}: no arm is of that model{close_match(reference, models)} The {known}")
     for dataset, group in done.groupby("dataset.name", sort=False):
-        own = [key for key, arm in arms.items() if arm.dataset == dataset and arm.model == reference]
-        many = max((len(found[key]) for key in set(group["arm"]) - set(own)), default=len(own))
-        if not own:
-            raise UserError(f"--reference={reference}: no finished arm of that model on {dataset} ({known})")
-        if many > 1:
-            which = "; ".join(f"'{names[key]}'" for key in own[:4]) + "; ..." * (len(own) > 4)
-            raise UserError(f"--reference={reference}: {many} finished arms of that model on {dataset}, must be one: "
-                            f"name its values by KEY=VALUE ({which})")  # fmt: skip
         pairs = {key: found[key][0] for key in group["arm"].unique() if found.get(key)}
         if not pairs:  # nothing to compare it with, yet
             continue
@@ -130,8 +123,8 @@ def difference_table(
             arm="arm", reference=pairs, value=metric.column, margin=margin, direction=metric.direction
         )
         if experiment.looks:
-            planned = [arm for arm in experiment.arms.values() if arm.dataset == dataset and arm.model != reference]
-            compared = compare_at_looks(group, experiment.looks, hypotheses=len(planned), **asked)
+            hypotheses = sum(experiment.arms[key].dataset == dataset for key in planned)
+            compared = compare_at_looks(group, experiment.looks, hypotheses=hypotheses, **asked)
         else:
             compared = compare(group, **asked)
         if compared.empty:
@@ -139,14 +132,40 @@ def difference_table(
         partner = compared["arm"].map(pairs)
         parts.append(compared.assign(
             dataset=dataset, partner=partner, label=compared["arm"].map(names), reference=partner.map(names),
-            margin=margin, confounds=[_confounds(group, key, pairs[key]) for key in compared["arm"]],
+            margin=margin, confounds=[_confounds(group, key, pairs[key], reference) for key in compared["arm"]],
         ))  # fmt: skip
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _confounds(runs: pd.DataFrame, arm: str, reference: str) -> str:
-    """Return the keys of `CONFOUNDS` in which two arms differ, with their values, as in "hidden (60 v 50)"."""
-    ours, theirs = (runs.loc[runs["arm"] == name, CONFOUNDS].iloc[0] for name in (arm, reference))
+def _check_reference(
+    experiment: Experiment, arms: Mapping[str, Arm], found: Mapping[str, Sequence[str]], reference: str
+) -> None:
+    """Refuse a reference that is no arm, or several; `arms` are the finished ones, `found` their partners."""
+    planned, names = referred(experiment.arms, reference), experiment.labels()
+    if not planned or ("=" in reference and not partners(experiment.arms, experiment.swept, reference)):
+        said = no_such_arm(experiment.arms, experiment.swept, reference)
+        raise UserError(f"--reference={reference}: {experiment.name}: {said}")
+    what = "with that value" if "=" in reference else "of that model"
+    theirs = referred(arms, reference)
+    for dataset in dict.fromkeys(arm.dataset for arm in arms.values()):
+        own = [key for key in theirs if arms[key].dataset == dataset]
+        compared = [len(others) for key, others in found.items() if arms[key].dataset == dataset]
+        if not own:
+            there = ", ".join(dict.fromkeys(names[key] for key in planned))
+            raise UserError(f"--reference={reference}: no finished arm {what} on {dataset} ({there})")
+        if (many := max(compared, default=1 if "=" in reference else len(own))) > 1:
+            which = "; ".join(f"'{names[key]}'" for key in own[:4]) + "; ..." * (len(own) > 4)
+            raise UserError(f"--reference={reference}: {many} finished arms {what} on {dataset}, must be one: "
+                            f"name its values by KEY=VALUE ({which})")  # fmt: skip
+
+
+def _confounds(runs: pd.DataFrame, arm: str, partner: str, reference: str) -> str:
+    """Return the keys of `CONFOUNDS` in which two arms differ, with their values, as in "hidden (60 v 50)".
+
+    Not that of KEY=VALUE: it is what they are compared in.
+    """
+    keys = [key for key in CONFOUNDS if key != reference.partition("=")[0]]
+    ours, theirs = (runs.loc[runs["arm"] == name, keys].iloc[0] for name in (arm, partner))
     differing = ours.compare(theirs).itertuples()  # two that are missing are equal
     return ", ".join(f"{key.rpartition('.')[2]} ({one} v {other})" for key, one, other in differing)
 
@@ -160,7 +179,7 @@ def _varies(runs: pd.DataFrame, key: str) -> bool:
     if key.startswith("model.params."):
         return runs[key].nunique() > 1 or bool(runs.groupby("model.name")[key].nunique(dropna=False).max() > 1)
     groups = runs.groupby("dataset.name" if key.startswith("dataset.") else lambda row: "all")
-    return bool(groups[key].nunique(dropna=False).max() > 1)
+    return bool(groups[key].nunique(dropna=key == "train.init").max() > 1)
 
 
 def printable(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:

@@ -174,7 +174,7 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
         ),
         (
             ["table", "fig1", "--reference=poool"],
-            "no arm is of that model; did you mean pool? The models of fig1: base",
+            "no arm is of that model; did you mean pool? There are baseline, pool",
         ),
         (["table", "model=my_feedback.py"], "must name the class, too: model=my_feedback.py:MyFeedback"),
         (["table", "model=filler"], "model=filler: is an experiment: experiment=filler"),
@@ -186,7 +186,7 @@ def test_experiments_of_ones_own(outputs: str, tmp_path: Path, capsys: pytest.Ca
         (["table", "model=pol"], "model=pol: there is no such model; did you mean pool?"),
         (["table", "train.lr=-1", "dataset=digits"], "train.lr=-1"),
         (["table", "--config-dir=/nowhere", "fig1"], "--config-dir=/nowhere: there is no such folder"),
-        (["figures", "fig1", "--reference=rmp"], "models of fig1: baseline, pool"),
+        (["figures", "fig1", "--reference=rmp"], "fig1: no arm is of that model. There are baseline, pool"),
     ],
 )
 def test_mistakes(words: list[str], message: str, outputs: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from conftest import expand
 
-from analysis.arms import columns, name_arms, partners
+from analysis.arms import columns, name_arms
 from analysis.experiments import arms_of, asked_for
 from analysis.pictures import choose_axes
 from weightnet.config import Config
@@ -72,37 +72,3 @@ def test_a_group_stands_for_the_key_that_names_its_choice_or_for_what_differs() 
     arms = list(arms_of(expand(["dataset=digits", "model=pool", "train.lr=0.1,0.2"]), []).values())
     assert columns("model", arms) == ["model.name"] and columns("+train.lr", arms) == ["train.lr"]
     assert columns("dims@dims", arms) == ["dims.rule"] and columns("train", arms) == ["train.lr"]
-
-
-def pairs(reference: str, *overrides: str) -> dict[str, list[str]]:
-    experiment = asked_for([*overrides, "dataset=digits"])
-    names = experiment.labels()
-    found = partners(experiment.arms, experiment.swept, reference)
-    return {names[arm]: [names[other] for other in others] for arm, others in found.items()}
-
-
-def test_arms_are_compared_within_the_values_of_what_was_swept() -> None:
-    assert pairs("baseline", "model=baseline,pool", "train.lr=0.1,0.2") == {
-        "pool, lr=0.1": ["without feedback, lr=0.1"],
-        "pool, lr=0.2": ["without feedback, lr=0.2"],
-    }
-
-
-def test_a_reference_without_the_key_is_compared_with_every_value() -> None:
-    assert pairs("baseline", "model=baseline,pool", "dims=controlled", "dims.m=31,62", "train.lr=0.1,0.2") == {
-        f"pool, m={m}, lr={lr}": [f"without feedback, lr={lr}"] for m in (31, 62) for lr in (0.1, 0.2)
-    }
-    both = pairs("pool", "model=baseline,pool", "dims=controlled", "dims.m=31,62")
-    assert both == {"without feedback": ["pool, m=31", "pool, m=62"]}  # more than one: refused
-
-
-def test_a_reference_with_one_value_of_a_models_parameter_is_compared_with_every_value() -> None:
-    swept = ["model=pool,padding", "dims=controlled", "model.params.gain=1,9"]
-    one = 'hydra.sweeper.exclude=["model=padding,model.params.gain=9"]'
-    assert pairs("padding", *swept, one) == {f"pool, gain={gain}": ["filler alone"] for gain in (1, 9)}
-    assert pairs("padding", *swept) == {f"pool, gain={gain}": [f"filler alone, gain={gain}"] for gain in (1, 9)}
-
-
-def test_a_rule_that_makes_no_difference_to_the_reference_does_not_part_it_from_the_arms() -> None:
-    found = pairs("baseline", "model=baseline,pool", "dims=published,controlled")  # one baseline: 50 by both rules
-    assert found == {"pool, hidden=60": ["without feedback"], "pool, hidden=50": ["without feedback"]}

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from analysis.choice import choose
+from analysis.choice import choose, validated
 from analysis.experiments import Experiment, load_experiment
 from analysis.metrics import read_outcome
 from weightnet.errors import UserError
@@ -65,3 +65,11 @@ def test_what_cannot_be_chosen_by_is_refused(override: str, wrong: str) -> None:
     experiment = load_experiment("fair", [*OVERRIDES, override])
     with pytest.raises(UserError, match=re.escape(f"analysis.{wrong}")):
         choose(*frames(experiment, REACHED), experiment, read_outcome("last", ""))
+
+
+def test_before_a_run_has_finished_nothing_is_chosen(experiment: Experiment) -> None:
+    runs, epochs = frames(experiment, REACHED)
+    outcome = read_outcome("last", "")
+    assert choose(runs.assign(status="running"), epochs, experiment, outcome).empty
+    failed = runs.drop(columns="validation_accuracy").assign(status="failed")  # in their first epoch
+    assert validated(failed, epochs, outcome).empty and choose(failed, epochs, experiment, outcome).empty

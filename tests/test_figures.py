@@ -171,7 +171,7 @@ def test_another_model_can_be_the_reference(outputs: Path) -> None:
     shown = pd.read_csv(path.with_name("fig1-differences-from-pool.csv"))
     assert shown["label"].tolist() == ["without feedback (n=3)\nhidden (50 v 60)"]
     assert shown["reference"].tolist() == ["pool"]
-    with pytest.raises(UserError, match="models of fig1: baseline, pool"):
+    with pytest.raises(UserError, match=r"fig1: no arm is of that model\. There are baseline, pool"):
         draw("fig1", outputs=outputs, reference="rmp")
 
 

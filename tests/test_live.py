@@ -41,6 +41,18 @@ def test_a_sweep_is_shown_with_what_its_runs_differ_in(outputs: Path, monkeypatc
     assert "model=baseline seed=2" in text and "1 failed: No: luck" in text and "left" in text
 
 
+def test_a_damaged_run_is_not_taken_for_one_that_has_not_begun(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next((outputs / "runs").glob("*/run.json")).write_text("{")
+    damaged = outputs / "sweeps" / "0"
+    damaged.mkdir()
+    (damaged / "sweep.json").write_text("{")
+    text = "\n".join(frames(outputs, "aaa", monkeypatch))
+    assert "2 not begun" in text and "3 not begun" not in text and "skipped" in text
+    assert capsys.readouterr().err.count(str(damaged)) == 1  # not at every look
+
+
 def test_keys_filter_and_end(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(frames(outputs, "fq", monkeypatch))
     last = text[text.rindex("1/6 runs") :]

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -146,6 +147,13 @@ def test_an_epoch_without_the_metric_leaves_no_outcome() -> None:
     curves = pd.DataFrame({"run": "a", "epoch": [1, 2], "train.epochs": 2, "accuracy": [None, 1.0]})
     assert read_outcome("mean:2", "").put(runs, curves, [])["accuracy"].isna().all()
     assert read_outcome("last", "").put(runs, curves, [])["accuracy"].tolist() == [1]
+
+
+def test_an_infinite_loss_is_no_outcome() -> None:
+    runs = pd.DataFrame({"run": ["a", "b"], "status": "done", "train.epochs": 1, "test_loss": [math.inf, 2.0]})
+    curves = pd.DataFrame({"run": ["a", "b"], "epoch": 1, "train.epochs": 1, "test_loss": [math.inf, 2.0]})
+    put = read_outcome("test_loss", "").put(runs, curves, [])["test_loss"]
+    assert math.isnan(put[0]) and put[1] == 2
 
 
 @pytest.mark.parametrize("text", ["", ":", "mean:", "mean:0", "mean:3-2", "mean:0-2", "mean:-1", "a:b", "a:mean:1.5",

@@ -124,6 +124,17 @@ def test_another_reference_and_margin_are_those_of_the_page(outputs: Path) -> No
     text = html.unescape(write("fig1", outputs=outputs, reference="pool", margin=2).read_text())
     assert "without feedback: worse than 'pool', but by less than the margin; -0.583 points" in text
     assert "--reference=pool --margin=2" in text
+    shown = html.unescape(write("fig1", outputs=outputs, x="dims.hidden", mixed=True).read_text())
+    assert f"report fig1 --x=dims.hidden --mixed --outputs={outputs}" in shown
+
+
+def test_many_words_are_no_file_name(tmp_path: Path) -> None:
+    words = ["dataset=digits", "model=pool", f"train.lr={','.join(f'0.{n:04}' for n in range(1, 60))}"]
+    for config in expand([*words[:2], "train.lr=0.0001", f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
+    (tmp_path / "page.html").touch()
+    page = write_report([gather(asked_for(words), load_runs(tmp_path))], tmp_path / "page.html")
+    assert "0.0059" in page.read_text()
 
 
 def test_the_page_names_the_outcome(outputs: Path) -> None:

@@ -107,3 +107,12 @@ def test_the_time_left(monkeypatch: pytest.MonkeyPatch, said: str, seconds: floa
 
     monkeypatch.setattr(slurm, "_run", run)
     assert slurm.seconds_left("7_0") == seconds
+
+
+def test_where_there_is_nobody_nobody_is_told(command: Callable[[str, str], Path]) -> None:
+    told = command("scancel", "")
+    slurm.cancel([], waiting=True)  # scancel itself would take a filter alone for all jobs
+    slurm.finish_epochs([])
+    assert not told.exists()
+    slurm.cancel(["7"], waiting=True)
+    assert told.read_text().split() == ["--state=PENDING", "7"]

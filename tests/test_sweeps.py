@@ -212,7 +212,17 @@ def test_a_search_is_its_confirmed_arms_and_before_them_its_trials(tmp_path: Pat
     names = {path.name for path in sweep.folder.glob("*.png")}
     assert names == {"figure.png", "figure-final.png", "figure-differences.png", "figure-differences-by-epoch.png",
                      "figure-search-train.lr.png"}  # fmt: skip
-    assert "of every trial of the search" in write_report([study], sweep.folder / "report.html").read_text()
+    page = write_report([study], sweep.folder / "report.html").read_text()
+    assert "of every trial of the search" in page and f"report --outputs={tmp_path}" in page  # of the last sweep
+
+
+def test_a_key_that_is_searched_may_be_an_added_one(tmp_path: Path) -> None:
+    folder, _ = write_sweep(tmp_path, "model=pool", "dataset=digits")
+    asked = json.loads((folder / "sweep.json").read_text())
+    added = {f"+{key}": interval for key, interval in SEARCH["intervals"].items()}  # type: ignore[attr-defined]
+    (folder / "sweep.json").write_text(json.dumps(asked | {"search": SEARCH | {"intervals": added}}))
+    trials = read_sweep(folder).trials
+    assert trials is not None and list(trials.intervals) == ["train.lr"]
 
 
 def test_a_search_without_confirmation_shows_its_trials_alone(tmp_path: Path) -> None:
@@ -259,3 +269,15 @@ def test_a_search_that_no_sweep_writes_is_damage(tmp_path: Path, search: object)
     (folder / "sweep.json").write_text(json.dumps(asked | {"search": search}))
     with pytest.raises(ValueError, match="does not say search as a sweep does"):
         read_sweep(folder)
+
+
+def test_experiments_with_other_outcomes_have_a_table_each(tmp_path: Path) -> None:
+    folder, configs = write_sweep(tmp_path, "model=baseline,pool", "dataset=digits", "seed=1,2")
+    for config in configs:
+        write_run(config, [0.9] * config.train.epochs)
+    sweep = read_sweep(folder)
+    loaded = load_runs(tmp_path, sweep.runs)
+    both = [study for outcome in (None, "test_loss") for study in studies_of(sweep, loaded, options=Options(outcome))]
+    draw_sweep(sweep, both)
+    assert "test accuracy %" in (folder / "table-accuracy.csv").read_text().splitlines()[0]
+    assert "test loss" in (folder / "table-test_loss.csv").read_text().splitlines()[0]

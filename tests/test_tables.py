@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from test_load import write_run
 from analysis.experiments import asked_for, load_experiment
 from analysis.load import load_runs
 from analysis.metrics import DEFAULT
-from analysis.tables import difference_table, final_table, to_csv, to_latex, to_markdown, to_text
-from weightnet.config import Config
+from analysis.tables import OPTIONAL, SHOWN, difference_table, final_table, to_csv, to_latex, to_markdown, to_text
+from weightnet.config import Config, EvalConfig, TrainConfig
 from weightnet.errors import UserError
 
 
@@ -111,7 +112,7 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
         runs[runs["model.name"] == "baseline"], load_experiment("fig1"), "baseline", DEFAULT, {"mnist": 0.1}
     )
     assert alone.empty and list(alone.columns) == list(row.index)  # the other arms have not finished
-    with pytest.raises(UserError, match="models of fig1: baseline, pool"):
+    with pytest.raises(UserError, match=r"fig1: no arm is of that model\. There are baseline, pool"):
         difference_table(runs, load_experiment("fig1"), "rmp", DEFAULT, {})
 
 
@@ -139,3 +140,43 @@ def test_what_was_searched_is_shown_though_all_have_one_value(
     runs = load_runs(tmp_path / "outputs").runs
     assert "train.lr" not in final_table(runs)
     assert final_table(runs, searched=["train.lr"])["train.lr"].tolist() == [config.train.lr]
+
+
+def test_a_value_is_a_reference_within_each_model(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dims=controlled", "dataset=mnist", "train.lr=0.01,0.1", "seed=1,2,3"]
+    for config in expand([*words, f"outputs={tmp_path}"]):
+        better = 0.02 * (config.model.name == "pool") + 0.01 * (config.train.lr == 0.1)
+        write_run(config, [0.9 + better * config.seed] * config.train.epochs)
+    runs, experiment = load_runs(tmp_path).runs, asked_for(words)
+    table = difference_table(runs, experiment, "train.lr=0.01", DEFAULT, {"mnist": 0.1})
+    assert table["label"].tolist() == ["without feedback, lr=0.1", "pool, lr=0.1"]
+    assert table["reference"].tolist() == ["without feedback, lr=0.01", "pool, lr=0.01"]
+    assert table["difference"].tolist() == pytest.approx([2, 2]) and not table["confounds"].any()
+    for reference, said in {
+        "train.lr=1": "no arm has that value. Of train.lr there is 0.01, 0.1",
+        "train.l=1": "train.l was not swept; did you mean train.lr? What was: ",
+        "dataset=mnist": "dataset.name was not swept",
+    }.items():
+        with pytest.raises(UserError, match=re.escape(said)):
+            difference_table(runs, experiment, reference, DEFAULT, {})
+    unfinished = runs[runs["train.lr"] == 0.1]
+    with pytest.raises(UserError, match="no finished arm with that value on mnist"):
+        difference_table(unfinished, experiment, "train.lr=0.01", DEFAULT, {})
+
+
+def test_the_start_is_shown_where_arms_differ_in_it_and_not_of_those_that_it_says_nothing_of(tmp_path: Path) -> None:
+    words = ["model=baseline,pool", "dataset=mnist", "dims=published", "train.init=shared,notebook"]
+    for config in expand([*words, f"outputs={tmp_path}"]):
+        write_run(config, [0.9] * config.train.epochs)
+    runs = load_runs(tmp_path).runs
+    shown = final_table(runs).set_index("model.name")["train.init"]
+    assert shown["pool"].tolist() == ["shared", "notebook"] and pd.isna(shown["baseline"])
+    assert "train.init" not in final_table(runs[runs["train.init"] != "notebook"])
+
+
+def test_every_key_that_makes_another_arm_can_be_shown() -> None:
+    silent = {"train.log_interval", "train.save_model", "eval.save_predictions"}  # no part of a run's identity
+    silent.add("eval.metrics")  # it is columns of metrics.csv
+    keys = {f"{group}.{item.name}" for group, kind in (("train", TrainConfig), ("eval", EvalConfig))
+            for item in fields(kind)}  # fmt: skip
+    assert keys - silent <= {*SHOWN, *OPTIONAL}

@@ -199,7 +199,7 @@ class Composer:
             *groups, key = path.split(".")
             target = plain
             for group in groups:
-                target = target.get(group, {})
+                target = target.get(group, {}) if isinstance(target, dict) else None
             if not isinstance(target, dict) or isinstance(target.get(key), dict):
                 return None
             if key not in target and ".".join(groups) not in FREE:

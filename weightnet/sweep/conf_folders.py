@@ -1,5 +1,6 @@
 """Where YAML is found: ours, that of the working directory's `./conf`, and what `--config-dir` names."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -37,7 +38,7 @@ def config_loader(config_dir: str | None = None) -> Iterator[ConfigLoader]:
 def experiment_file(name: str) -> Path | None:
     """Return the YAML file of an experiment, ours before the user's; None: there is none."""
     files = (folder / "experiment" / f"{name}.yaml" for folder in (CONF, Path("conf"), *extra_folders))
-    return next((path for path in files if path.is_file()), None)
+    return next((path for path in files if os.path.isfile(path)), None)  # a name may be too long for one
 
 
 def users_folders() -> Iterator[Path]:

@@ -135,10 +135,14 @@ def main() -> None:
                 handover, offset=len(handover.tasks) * number // count,
                 time_left=lambda: end - time.monotonic(),
             )  # fmt: skip
-            more = work(
-                handover, chooser, processes=default_processes(config, _cores(os.environ)),
-                stopping=lambda: bool(signals or handover.stop.exists()),
-            )  # fmt: skip
+            try:
+                more = work(
+                    handover, chooser, processes=default_processes(config, _cores(os.environ)),
+                    stopping=lambda: bool(signals or handover.stop.exists()),
+                )  # fmt: skip
+            except RunFailed as error:
+                handover.refuse(job or "worker", str(error))
+                raise SystemExit(f"weightnet: {error}") from None
         names = ", ".join(signal.Signals(came).name for came in signals)
         _say(f"leaves{f' after {names}' if names else ''}{': there is more to do' if more else ''}")
         if chooser.unfit and not chooser.begun:

@@ -55,6 +55,7 @@ def execute(
     with Probe(run_folder(config).parent):
         slots = _Slots(_ray(address, tasks, needs["max_retries"]), sweep.absolute() / "stop", needs)
         if not slots.room():
+            slots.close()
             what = f"{needs['num_cpus']} CPUs and {needs['num_gpus']} GPUs"
             raise UserError(f"hydra/launcher=ray: a run takes {what}, and no machine of this Ray has that")
         return share_out(tasks, slots, max_failures=max_failures, title=title)

@@ -139,12 +139,14 @@ def state(job: str) -> str:
 def finish_epochs(jobs: Sequence[str]) -> None:
     """Tell the workers that run, and cancel those that wait. RunFailed: no answer."""
     cancel(jobs, waiting=True)
-    _run(["scancel", "--signal=USR1", "--batch", "--state=RUNNING", *jobs])
+    if jobs:  # of none scancel would tell everybody's
+        _run(["scancel", "--signal=USR1", "--batch", "--state=RUNNING", *jobs])
 
 
 def cancel(jobs: Sequence[str], *, waiting: bool = False) -> None:
     """Cancel workers; of these, if so asked, those that wait. RunFailed: no answer."""
-    _run(["scancel", *(["--state=PENDING"] if waiting else []), *jobs])
+    if jobs:  # of none scancel would take all that wait
+        _run(["scancel", *(["--state=PENDING"] if waiting else []), *jobs])
 
 
 def requeue(job: str) -> None:

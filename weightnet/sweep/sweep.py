@@ -54,7 +54,7 @@ def sweep(
     states = read_states(plan.jobs)
     to_run = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
-        _print_plan(plan, states, to_run, outputs)
+        _print_plan(plan, states, to_run, outputs, options)
         return []
     _say(plan, states, len(to_run), rerun)
     folder = _begin_records(master, plan, states)
@@ -167,8 +167,9 @@ def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
               "rerun=stale runs them again", flush=True)  # fmt: skip
 
 
-def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) -> None:
+def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path, options: DictConfig) -> None:
     """Print the table of a dry run."""
+    replayed = options.verify_epochs if options.rerun == "verify" else None
     seconds = estimate([job.config for job in plan.jobs], outputs, probing=[job.config for job in to_run])
     running = {job.id for job in to_run}
     columns = ("id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "|me|^2", "filler", "map", "time")
@@ -176,6 +177,7 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
     for job, duration in zip(plan.jobs, seconds, strict=True):
         known = facts(job.config)
         dx, runs = known["dx"], job.id in running
+        duration *= 1 if replayed is None else min(1, replayed / job.config.train.epochs)
         size = filesize.decimal(known["map"], precision=2) if known["map"] >= 1000 else ""
         total += duration if runs else 0
         rows.append((
@@ -183,7 +185,7 @@ def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path) ->
             str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", *_length(known), size, _duration(duration),
         ))  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 400, markup=False).print(as_table(columns, rows))
-    _say(plan, states, len(to_run), "none")
+    _say(plan, states, len(to_run), options.rerun)
     if plan.search:
         total = sum(seconds) / len(seconds) * plan.search.runs
     print(f"in all {'at most ' * bool(plan.search)}about {_duration(total)} of one worker's time; nothing was run")
