@@ -150,8 +150,9 @@ class Runs:
     def compare(
         self, reference: str = "baseline", *, outcome: str | None = None, margin: float | None = None
     ) -> "pd.DataFrame":
-        """Return a row an arm: the outcome minus that of the model `reference`, paired by seed, and a verdict.
+        """Return a row an arm: the outcome minus that of the reference, paired by seed, and a verdict.
 
+        `reference` is a model; or KEY=VALUE, with which each other value is compared within each model.
         Differences of accuracies, and the margin (None: the experiment's, or the data set's), are in points.
         """
         from analysis.tables import headed
