@@ -171,8 +171,8 @@ def load_experiment(name: str, overrides: Sequence[str] = (), *, config_dir: str
     """Compose the experiment of this name, with overrides as on the command line of run.py.
 
     Raises:
-        UserError: it is broken, or a value is impossible.
-        HydraException: there is no such experiment, or an override is not understood.
+        UserError: there is no such experiment, it is broken, or a value is impossible.
+        HydraException: an override is not understood.
     """
     drawn_names(name, config_dir)
     words = [f"experiment={name}", *overrides]

@@ -9,6 +9,7 @@ from hydra.errors import HydraException
 from analysis.arms import MODEL_LABELS, OF_FEEDBACK, Arm, columns
 from weightnet.errors import UserError
 from weightnet.sweep.mistakes import close_match
+from weightnet.sweep.plan import is_meant
 
 _MODEL = "model.name"
 _NOTHING = object()
@@ -80,4 +81,4 @@ def _value(arm: Arm, key: str) -> Any:
 
 def _has(arm: Arm, key: str, value: Any) -> bool:
     own = _value(arm, key)
-    return own is not _NOTHING and (own == value or str(own) == str(value))  # 1 is 1.0; a quoted word is the word
+    return own is not _NOTHING and is_meant(own, value)

@@ -20,7 +20,7 @@ from pathlib import Path
 from analysis.__main__ import main as analysis
 
 FOLDER = Path(__file__).resolve().parent / "results"
-ARCHIVES = {"outputs": ["filler-dose", "fair", "published", "controlled-cifar"], "outputs/older": ["runs"]}
+ARCHIVES = {"outputs": ["filler-dose", "fair", "published", "twenty-epochs"], "outputs/older": ["runs"]}
 """Root of all output -> what is unpacked into it."""
 
 TABLE = re.compile(r"(?P<above>`python -m analysis (?P<words>table [^`]+)`(?:(?!\n\n)[^`])*\n\n)(?P<table>(?:\|.*\n)+)")

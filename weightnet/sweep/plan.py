@@ -263,9 +263,14 @@ def _matches(config: Config, text: str, wanted: Sequence[Override]) -> bool:
             given = reduce(_member, key.split("."), config)
         except AttributeError:
             raise UserError(f"hydra.sweeper.exclude: {text}: there is no key {key}") from None
-        if given != part.value() and str(given) != str(part.value()):  # 1 is 1.0; a quoted word is the word
+        if not is_meant(given, part.value()):
             return False
     return True
+
+
+def is_meant(given: Any, wanted: Any) -> bool:
+    """Tell whether a config's value is that of an override: 1 is 1.0, a quoted word is the word."""
+    return bool(given == wanted) or str(given) == str(wanted)
 
 
 def _member(owner: Any, name: str) -> Any:
