@@ -22,7 +22,8 @@ def copy_run(folder: Path, to: Path) -> bool:
         return False
     copy = RunFolder(Path(shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(*LEFT_OUT))))
     copy.write_config(replace(copy.config(), outputs="outputs", data_root="data"))
-    copy.write_record(replace(record, files=copy.digests()))
+    words = [word for word in record.overrides if word.partition("=")[0] not in ("outputs", "data_root")]
+    copy.write_record(replace(record, overrides=words, files=copy.digests()))
     return True
 
 

@@ -99,13 +99,8 @@ def one_round(
         for sweep in sweeps:
             if chance.random() < 0.5:
                 _send(members(sweep.pid), signal.SIGKILL)
-            try:
-                sweep.wait(timeout=patience)
-            except subprocess.TimeoutExpired:
-                said.append("HANG")
-                _send(members(sweep.pid), signal.SIGKILL)
-                sweep.wait()
-    start(outputs).wait(timeout=patience)
+            said += _hangs(sweep, patience)
+    said += _hangs(start(outputs), patience)
     time.sleep(1)
     made, wrong = results(outputs), Counter[str]()
     wrong["hanging"] = said.count("HANG")
@@ -119,6 +114,17 @@ def one_round(
     said += [Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")[:200] for process in left]
     _send(left, signal.SIGKILL)
     return wrong, said
+
+
+def _hangs(sweep: subprocess.Popen[bytes], patience: float) -> list[str]:
+    """Wait for a sweep; kill one that does not end, and say so."""
+    try:
+        sweep.wait(timeout=patience)
+    except subprocess.TimeoutExpired:
+        _send(members(sweep.pid), signal.SIGKILL)
+        sweep.wait()
+        return ["HANG"]
+    return []
 
 
 def main() -> None:

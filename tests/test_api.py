@@ -120,6 +120,11 @@ def test_a_run_is_its_files(outputs: Path) -> None:
     (run.folder / "steps.csv").write_text("step,loss\n40,0.25\n")
     pd.testing.assert_frame_equal(run.metrics, pd.read_csv(run.folder / "metrics.csv"), check_dtype=False)
     assert run.steps.to_dict("records") == [{"step": 40, "loss": 0.25}] and run.config.train.epochs == 2
+    (run.folder / "steps.csv").write_text("step,loss\n")  # fewer steps than train.log_interval
+    assert run.steps.empty and list(run.steps) == ["step", "loss"]
+    (run.folder / "steps.csv").write_text("step\n")
+    with pytest.raises(RunFailed, match="steps.csv has the columns"):
+        run.steps  # noqa: B018
     with pytest.raises(UserError, match="has no model.pt; run it with train.save_model=true"):
         run.model()
     (run.folder / "metrics.csv").write_text("epoch\nx\n")
@@ -221,7 +226,7 @@ def test_it_is_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("begins") == 1  # no worker executes the script
     assert "2 runs: 1 missing, 1 done; 1 to run" in done.stdout and "2 runs: 2 done; 0 to run" in done.stdout
-    assert "cannot write to /proc/nowhere" in done.stdout
+    assert "cannot use /proc/nowhere" in done.stdout
     assert done.stdout.splitlines()[-1] == "interrupted True ['script.py']"
     (left,) = [record for record in records(tmp_path / "o").values() if record["status"] != "done"]
     assert left["status"] == "interrupted"

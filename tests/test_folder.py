@@ -19,7 +19,7 @@ from weightnet.net.epoch import EpochResult
 from weightnet.runs import checkpoint
 from weightnet.runs.checkpoint import Checkpoint
 from weightnet.runs.folder import RunFolder, RunState, State, write_whole
-from weightnet.runs.record import Record, read_record, verification
+from weightnet.runs.record import Record, read_record, record_of, record_text, verification
 
 MakeConfig = Callable[..., Config]
 HISTORY = [
@@ -158,6 +158,17 @@ def test_a_record_with_impossible_values_is_none(
     assert folder.record()
     (folder.path / "run.json").write_text(json.dumps(plain | change))
     assert folder.record() is None
+
+
+def test_evidence_of_other_types_is_none(make_config: MakeConfig) -> None:
+    made = record(make_config)
+    made.verified = verification(NOW, epochs=1, files=["metrics.csv"])
+    plain = json.loads(record_text(made))
+    plain.pop("digest")
+    assert record_of(plain).verified == made.verified
+    plain["verified"]["origin"]["definitions"] = 5
+    with pytest.raises(ValueError, match="evidence"):
+        record_of(plain)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000, "", "null", "\x00", "NaN", '"x"'])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -117,6 +118,15 @@ def test_a_replay_is_compared_bit_for_bit(make_config: MakeConfig) -> None:
         verify(config, epochs=2, stop=lambda: True)
 
 
+def test_a_replay_writes_its_rows_as_far_apart_as_the_run_did(make_config: MakeConfig) -> None:
+    config = make_config(epochs=2, log_interval=9)
+    folder = RunFolder(run(config).folder)
+    steps = (folder.path / "steps.csv").read_text()
+    assert verify(make_config(epochs=2, log_interval=4), epochs=2) == ""
+    run(make_config(epochs=2, log_interval=4, save_model=True))  # replayed for it
+    assert (folder.path / "model.pt").exists() and (folder.path / "steps.csv").read_text() == steps
+
+
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
     """Raise in place of the step after the epoch's last."""
     original = Training.epochs
@@ -171,13 +181,37 @@ def test_a_failed_run_keeps_its_traceback_and_goes_on(make_config: MakeConfig, m
     folder = run_folder(config)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 1, ZeroDivisionError("by hand"))
-        with pytest.raises(RunFailed, match=f"{folder.name}.*ZeroDivisionError: by hand"):
+        with pytest.raises(
+            RunFailed, match=f"{folder.name}.*ZeroDivisionError: by hand.*; its traceback is in {folder}/run.log"
+        ):
             run(config)
     assert record(folder)["status"] == "failed"
     assert "ZeroDivisionError: by hand" in record(folder)["error"]
     assert "ZeroDivisionError: by hand" in (folder / "run.log").read_text()
     assert run(config).epochs == 3
     assert record(folder)["error"] is None
+
+
+def test_what_breaks_at_the_end_or_before_the_beginning_says_where_it_stands(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(epochs=1)
+    folder = run_folder(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "__init__", Mock(side_effect=MemoryError("by hand")))
+        with pytest.raises(RunFailed) as error:
+            run(config)
+        assert str(error.value) == f"{folder.name} failed (MemoryError: by hand)"  # there is no log yet
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "products", Mock(side_effect=MemoryError("by hand")))
+        with pytest.raises(RunFailed, match=f"its traceback is in {folder}/run.log"):
+            run(config)
+    assert record(folder)["status"] == "failed" and "MemoryError: by hand" in (folder / "run.log").read_text()
+    assert run(config).epochs == 1
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1, ZeroDivisionError("by hand"))
+        with pytest.raises(RunFailed, match=r"its traceback is in .*/\.new/.*/run\.log"):  # the old run stays
+            run(config, anew=True)
 
 
 def test_a_network_that_cannot_be_built_is_a_failed_run(
@@ -262,5 +296,5 @@ def test_a_loss_that_is_not_finite_is_warned_of(make_config: MakeConfig, caplog:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_outputs_that_cannot_be_written_are_one_line(make_config: MakeConfig) -> None:
-    with pytest.raises(RunFailed, match="cannot write to /dev/full/runs"):
+    with pytest.raises(RunFailed, match="cannot use /dev/full/runs"):
         run(make_config(outputs="/dev/full"))

@@ -5,17 +5,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from conftest import MEAN
 
+import weightnet.fingerprint
 from weightnet.config import Config
 from weightnet.errors import UserError
 from weightnet.experiment import resolve, untaken
 from weightnet.fingerprint import GONE, Origin, origins
 from weightnet.identity import canonical, run_id, signature
-from weightnet.own import sources
+from weightnet.own import forget, sources
 from weightnet.resolve import resolve as resolve_alone
 from weightnet.runs.folder import RunFolder
 from weightnet.runs.job import run
@@ -84,6 +86,13 @@ BROKEN = {
         MEAN.replace("[: self.dx]", "").replace("MeanFeedback", "F"),
         r"gave .*\(186,\) .*must be .*\(26,\)",
     ),
+    "trained.py:F": (
+        MEAN.replace("MeanFeedback", "F").replace(
+            "        self.dx", "        self.mix = nn.Linear(1, 1)\n        self.dx", 1
+        ),
+        "has the parameter mix.weight, which nothing would train: .* by self.register_buffer",
+    ),
+    "latin.py:F": ("\udce9 = 1\n", "latin.py cannot be read: it must be UTF-8, of at most 1,048,576 bytes"),
     "fails.py:F": (MEAN.replace("mean(dim=0)", "mean(dim=7)").replace("MeanFeedback", "F"), "fails.py, line 11"),
     "absent.py:F": (None, "there is no file absent.py in .*mine"),
     "no.such.module:F": (None, "there is no module no.such.module"),
@@ -95,10 +104,16 @@ BROKEN = {
 def test_mistakes_are_one_line_before_anything_runs(target: str, own: Callable[..., Config], own_folder: Path) -> None:
     text, message = BROKEN[target]
     if text is not None:
-        (own_folder / target.partition(":")[0]).write_text(text)
+        (own_folder / target.partition(":")[0]).write_text(text, errors="surrogateescape")
     with pytest.raises(UserError, match=message) as caught:
         resolve(own(target))
     assert "\n" not in str(caught.value)
+
+
+def test_a_default_is_of_the_type_that_the_class_says(own: Callable[..., Config], own_folder: Path) -> None:
+    (own_folder / "whole.py").write_text(MEAN.replace("float = 1.0", "float = 1"))
+    by_default, asked = (resolve(own("whole.py:MeanFeedback", params=params)) for params in ({}, {"gain": 1}))
+    assert signature(by_default) == signature(asked) == signature(resolve(by_default))
 
 
 @pytest.mark.parametrize(("value", "right"), [("big", False), (True, False), (2, True), (2.5, True)])
@@ -182,6 +197,24 @@ def test_sources_are_found_without_being_executed(own_folder: Path) -> None:
         assert list(sources(hostile).values()) == [None]
     (own_folder / "deep.py").write_text("(" * 100_000)
     assert sources("deep.py:F")["deep.py"]
+
+
+def test_a_file_where_nobody_may_look_is_none(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.stat", forbid := Mock(side_effect=PermissionError(13, "Permission denied")))
+    assert sources("/home/somebody/f.py:F") == {"/home/somebody/f.py": None} and forbid.called
+    monkeypatch.undo()
+    assert sources(f"{'x' * 300}.py:F") == {f"{'x' * 300}.py": None}
+
+
+def test_a_file_that_has_come_back_is_seen(own: Callable[..., Config], own_folder: Path) -> None:
+    config = resolve(own())
+    (own_folder / "my_feedback.py").rename(own_folder / "away.py")
+    forget()
+    weightnet.fingerprint.forget()
+    assert origin(config).definitions["my_feedback.py"] == GONE
+    assert not forget()
+    (own_folder / "away.py").rename(own_folder / "my_feedback.py")
+    assert forget()
 
 
 def test_a_run_whose_file_is_gone_says_so(own: Callable[..., Config], own_folder: Path) -> None:

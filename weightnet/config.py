@@ -165,6 +165,9 @@ def read_config(plain: dict[str, Any]) -> Config:
         for name, kind in _KINDS[type(group)]:
             if not fits(value := getattr(group, name), kind):
                 raise TypeError(f"{prefix}{name}={str(value)[:50]}")
+    for name, length in {"shape": 3, "channels": 2}.items():
+        if len(value := getattr(config.dataset, name)) != length:
+            raise TypeError(f"dataset.{name}={str(value)[:50]}")
     return config
 
 

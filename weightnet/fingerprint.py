@@ -116,7 +116,7 @@ def _code(named: tuple[str, ...], own: tuple[str, ...] = (), folder: str = "") -
     ahead = [target.replace(":", ".") for target in (*ENTRANCES, *named)]
     for target in own:
         for name, text in sources(target).items():
-            found[name] = _digest(_plain(parsed(text).body) or text) if text is not None else GONE
+            found[name] = _digest_of_own(text) if text is not None else GONE
             ahead += _reached(text or "")
     while ahead:
         target = ahead.pop()
@@ -129,6 +129,13 @@ def _code(named: tuple[str, ...], own: tuple[str, ...] = (), folder: str = "") -
     definitions = {name.removeprefix("weightnet."): digest for name, digest in sorted(found.items()) if digest}
     whole = "\n".join(f"{name} {digest}" for name, digest in definitions.items())
     return hashlib.sha256(whole.encode()).hexdigest()[:12], definitions
+
+
+def _digest_of_own(text: str) -> str:
+    try:
+        return _digest(_plain(parsed(text).body) or text)
+    except RecursionError:  # parsed, but nested too deep for us: then its comments count too
+        return _digest(text)
 
 
 def _digest(form: object) -> str:
@@ -247,7 +254,7 @@ def data_hash(dataset: DatasetConfig, root: str) -> str | None:
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
         bounded = len(stamps) < MOST_FILES and sum(size for _, size, _ in stamps) < MOST_BYTES
         return _content(root, tuple(stamps)) if stamps and bounded else None
-    except (OSError, ValueError, NotImplementedError):  # patterns that are none, files that forbid access
+    except (OSError, ValueError, NotImplementedError, RecursionError):  # patterns that are none, forbidden files
         return None
 
 

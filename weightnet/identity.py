@@ -71,6 +71,8 @@ def shape(config: Config) -> str:
     form = canonical(config)
     sizes = ("batch_size", "test_batch_size", "subset", "validation")
     training = {key: form["train"][key] for key in sizes if key in form["train"]}
+    if config.train.precision != "float32":  # so that what older runs recorded still holds
+        training["precision"] = config.train.precision
     return _digest({k: form[k] for k in ("dataset", "model", "dims", "device", "threads")} | {"train": training})
 
 

@@ -7,6 +7,7 @@ for names it. No torch in here.
 import ast
 import inspect
 import json
+import os
 import sys
 import sysconfig
 import traceback
@@ -49,6 +50,8 @@ def definition(target: str, key: str) -> Any:
     if path is None:
         there = f"no file {where} in {Path.cwd()}" if where.endswith(".py") else f"no module {where}"
         raise UserError(f"{key}={target}: there is {there}")
+    if where.endswith(".py") and _text(path) is None:
+        raise UserError(f"{key}={target}: {where} cannot be read: it must be UTF-8, of at most {MOST_BYTES:,} bytes")
     try:
         module = _executed(path) if where.endswith(".py") else _imported(where)
     except Exception as error:
@@ -102,7 +105,7 @@ def find(target: str) -> Path | None:
     where = target.rpartition(":")[0]
     if where.endswith(".py"):
         path = Path(where).absolute()
-        return path if path.is_file() else None
+        return path if os.path.isfile(path) else None  # False also where one may not look
     search: list[str] | None = [*sys.path, str(Path.cwd())]
     origin: str | None = None
     parts = where.split(".")
@@ -115,6 +118,7 @@ def find(target: str) -> Path | None:
 
 
 _texts: dict[Path, str | None] = {}
+_absent: set[str] = set()  # targets of which there was no file
 
 
 def _text(path: Path) -> str | None:
@@ -129,19 +133,20 @@ def forget() -> bool:
 
     For processes that outlive an edit: what they execute next is what its fingerprint is taken of, as ever.
     """
-    if all(_read(path) == text for path, text in _texts.items()):
+    if all(_read(path) == text for path, text in _texts.items()) and not any(map(find, _absent)):
         return False
     for name, module in list(sys.modules.items()):
         if Path(getattr(module, "__file__", None) or "") in _texts:
             del sys.modules[name]
     _texts.clear()
+    _absent.clear()
     _executed.cache_clear()
     return True
 
 
 def _read(path: Path) -> str | None:
     try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        if not os.path.isfile(path) or path.stat().st_size > MOST_BYTES:
             return None
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -155,6 +160,7 @@ def sources(target: str) -> dict[str, str | None]:
     """
     where, path = target.rpartition(":")[0], find(target)
     if path is None:
+        _absent.add(target)
         return {where: None}
     root = path.parent if where.endswith(".py") else path.parents[where.count(".") + (path.name == "__init__.py")]
     only = where.partition(".")[0] if "-packages" in str(root) else ""
@@ -185,7 +191,7 @@ def files(target: str) -> dict[Path, str]:
     if "-packages" in str(root):
         return {}
     packages = [folder / "__init__.py" for folder in path.parents if folder.is_relative_to(root) and folder != root]
-    found = {file.relative_to(root): _text(file) or "" for file in packages if file.is_file()}
+    found = {file.relative_to(root): _text(file) or "" for file in packages if os.path.isfile(file)}
     return found | {path.relative_to(root) if name == where else Path(name): text for name, text in texts.items()}
 
 
@@ -204,7 +210,7 @@ def _beside(text: str, path: Path, root: Path, only: str) -> Iterator[Path]:
             if name.partition(".")[0] not in ("weightnet", "") and (not only or name.partition(".")[0] == only):
                 stem = root.joinpath(*name.split("."))
                 for file in (stem.with_suffix(".py"), stem / "__init__.py"):
-                    if file.is_file():
+                    if os.path.isfile(file):
                         yield file
 
 
@@ -243,8 +249,9 @@ def bind(target: str, asked: dict[str, Any], dims: tuple[str, ...]) -> tuple[lis
             params[parameter.name] = _typed(asked[parameter.name], parameter.annotation, parameter.name, name)
         elif parameter.default is parameter.empty:
             raise UserError(f"model.params.{parameter.name}: is missing; {name}{inspect.signature(function)} takes it")
-        elif _is_plain(parameter.default):
-            params[parameter.name] = parameter.default
+        elif _is_plain(default := parameter.default):  # an int for a float is what asking for it would be
+            whole = parameter.annotation is float and type(default) is int
+            params[parameter.name] = float(default) if whole else default
     return uses, params
 
 

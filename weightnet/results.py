@@ -13,7 +13,7 @@ from weightnet.experiment import forget_own_code
 from weightnet.own import is_own, named
 from weightnet.plain import open_file
 from weightnet.runs.folder import RunFolder
-from weightnet.runs.history import METRICS, read_steps
+from weightnet.runs.history import METRICS, STEPS, read_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,11 @@ class Run:
         import pandas as pd
 
         self._read()
-        return pd.DataFrame(read_steps(self.folder / "steps.csv")).astype({"step": int})
+        try:
+            rows = read_steps(self.folder / "steps.csv")
+        except (OSError, ValueError) as error:
+            raise RunFailed(f"{self.id}: {error}") from None
+        return pd.DataFrame(rows, columns=list(STEPS)).astype({"step": int})
 
     def model(self, *, execute: bool = False) -> "WeightNet":
         """Return the trained network, on the CPU, in evaluation mode: from normalised images (N, C, H, W) to logits.

@@ -1,1 +1,1 @@
-"""Hydra plugins: the study sweeper and the local launcher. Hydra executes these modules twice: keep them thin."""
+"""Hydra plugins: sweeper, launchers, where YAML is sought. Hydra executes these modules twice: keep them thin."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
+from weightnet import plain
 from weightnet.experiment import METRICS, EpochResult
 from weightnet.plain import read_text
 
@@ -59,14 +60,16 @@ def read_feedback(path: Path, epochs: int) -> Rows:
 
 def read_steps(path: Path) -> Rows:
     """Return the rows of steps.csv, as `read_metrics` does."""
-    return _read(path, STEPS, None)
+    return _read(path, STEPS, None, most_bytes=plain.MOST_BYTES)
 
 
-def _read(path: Path, columns: Sequence[str], most: int | None, *, own: bool = False) -> Rows:
+def _read(
+    path: Path, columns: Sequence[str], most: int | None, *, own: bool = False, most_bytes: int = MOST_BYTES
+) -> Rows:
     if not path.exists():
         return []
     try:
-        lines = read_text(path, MOST_BYTES).splitlines()
+        lines = read_text(path, most_bytes).splitlines()
         if most is not None and len(lines) > most + 1:
             raise ValueError(f"{path.name} has {len(lines) - 1} of {most} epochs")
         header, *rows = list(csv.reader(lines)) or [[]]

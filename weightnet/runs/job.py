@@ -9,7 +9,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weightnet.errors import Held, RunFailed, UserError
@@ -68,8 +68,8 @@ def run(
 
     Raises:
         UserError: the data set is not to be had.
-        RunFailed: the run folder cannot be written, or whatever else broke the run, with that as its cause; its
-            traceback is in run.json and run.log.
+        RunFailed: a file cannot be used, or whatever else broke the run, with that as its cause; of what broke once it
+            had begun, the traceback is in run.json and run.log.
         Held: another process executes the run, and `wait` is False.
         KeyboardInterrupt: `stop` said so, or Ctrl-C.
     """
@@ -105,9 +105,14 @@ def verify(config: Config, *, epochs: int, stop: Stop = lambda: False) -> str:
     with _alone(config, wait=False) as (folder, record):
         if record is None or record.status != "done":
             raise RunFailed(f"{folder.path.name}: is not done any more, and cannot be verified")
-        training = Training(config)
+        training = Training(_as_recorded(config, folder))
         with _log_to(folder.path / "run.log"):
             return _replay(training, folder, record, epochs, stop)
+
+
+def _as_recorded(config: Config, folder: RunFolder) -> Config:
+    """Return the config with the rows of steps.csv as far apart as they are in the run's folder."""
+    return replace(config, train=replace(config.train, log_interval=folder.config().train.log_interval))
 
 
 def _replay(training: Training, folder: RunFolder, record: Record, epochs: int, stop: Stop) -> str:
@@ -119,8 +124,9 @@ def _replay(training: Training, folder: RunFolder, record: Record, epochs: int, 
             history.append(result)
             if stop() and len(history) < min(epochs, config.train.epochs):
                 raise KeyboardInterrupt
-    except Exception:
+    except Exception as error:
         log.exception("%s: its replay failed", folder.path.name)
+        error.add_note(f"its traceback is in {folder.path}/run.log")
         raise
     files, difference = folder.difference(history)
     if not difference:
@@ -133,7 +139,7 @@ def _complete(config: Config, folder: RunFolder, record: Record, lacking: list[s
     """Give a finished run the files that it lacks, from a replay."""
     what = f"{folder.path.name} is done without {' and '.join(lacking)}"
     log.info("%s: it is replayed for that", what)
-    training = Training(config)
+    training = Training(_as_recorded(config, folder))
     if difference := _replay(training, folder, record, config.train.epochs, stop):
         now = next(origins([config]))
         stale = f"; stale: {why}" if (why := record.origin(now).difference(now)) else ""
@@ -164,12 +170,10 @@ def _alone(config: Config, *, wait: bool) -> Iterator[tuple[RunFolder, Record | 
         raise
     except OSError as error:
         how = "once that is mended, the same command goes on where this one stopped"
-        raise RunFailed(
-            f"cannot write to {error.filename or folder.path} ({error.strerror or error}); {how}"
-        ) from error
+        raise RunFailed(f"cannot use {error.filename or folder.path} ({error.strerror or error}); {how}") from error
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise RunFailed(f"{folder.path.name} failed ({why}); its traceback is in {folder.path}/run.log") from error
+        why = f"{folder.path.name} failed ({type(error).__name__}: {error})"
+        raise RunFailed("; ".join([why, *getattr(error, "__notes__", [])])) from error
 
 
 class _RunLog(logging.FileHandler):
@@ -210,6 +214,7 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
         training.build()
         log.info("%s: %d parameters, on %s", name, record.parameters, record.device)
         history = _train(config, folder, training, record, stop)
+        folder.write_products(training.products())
     except BaseException as error:
         record.finished = utc_now()
         if isinstance(error, KeyboardInterrupt):
@@ -218,10 +223,10 @@ def _execute(config: Config, folder: RunFolder, training: Training, record: Reco
         else:
             record.status, record.error = "failed", traceback.format_exc()
             log.error("%s: failed: %s", name, error if isinstance(error, OSError) else record.error)
+            error.add_note(f"its traceback is in {folder.path}/run.log")
         with suppress(OSError):  # a full disk: the run then looks like one that was killed, and resumes as well
             folder.write_record(record)
         raise
-    folder.write_products(training.products())
     record.status, record.finished, record.seconds = "done", utc_now(), sum(result.seconds for result in history)
     record.files = folder.digests()
     folder.write_record(record)

@@ -2,7 +2,7 @@
 
 `<outputs>/runs/.cache.json` may be deleted at any time. A run is taken from it while inode, size and both times of each
 of its files are as they were, else it is read anew. The file holds a digest of itself and of the code that reads runs;
-with another one it counts as none. What comes from it is checked as what comes from a run's folder is.
+with another one it counts as none. The types of what comes from it are checked as those of a run's folder are.
 """
 
 import hashlib

@@ -96,7 +96,10 @@ def record_of(plain: dict[str, Any]) -> Record:
         raise ValueError(f"run.json has {wrong[0]}={str(known[wrong[0]])[:50]}")
     if verified := known.get("verified"):
         try:
-            known["verified"] = Verification(**verified | {"origin": Origin(**verified["origin"])})
+            origin = Origin(**verified["origin"])
+            if not all(fits(getattr(origin, item.name), item.type) for item in fields(Origin)):
+                raise TypeError("origin")
+            known["verified"] = Verification(**verified | {"origin": origin})
         except (TypeError, KeyError) as error:
             raise ValueError("run.json has evidence (verified) that is none") from error
     return Record(**known)
