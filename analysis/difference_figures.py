@@ -28,14 +28,15 @@ def difference_figures(study: Study, table: pd.DataFrame, epochs: pd.DataFrame) 
     """Return the figures of a study's comparison (`Study.differences`) by suffix; `epochs` are those of its runs.
 
     `-differences` has a row an arm, `-differences-by-<key>` a line an arm against the number that was swept. Where none
-    was and there are three pairs, `-differences-by-epoch` has a panel an arm. From another reference than the baseline
-    they end in `-from-<reference>`.
+    was, or the reference is a value of it, and there are three pairs, `-differences-by-epoch` has a panel an arm. From
+    another reference than the baseline they end in `-from-<reference>`.
     """
     suffix = "" if study.reference == "baseline" else f"-from-{file_name([study.reference])}"
     drawn = {f"-differences{suffix}": _rows(study, table)}
-    if len(study.axes) == 1:
-        drawn[f"-differences-by-{study.axes[0].rpartition('.')[2]}{suffix}"] = _against(study, table)
-    elif not study.axes and table["n"].max() >= FEWEST:
+    axes = [axis for axis in study.axes if not study.reference.startswith(f"{axis}=")]
+    if len(axes) == 1 == len(study.axes):
+        drawn[f"-differences-by-{axes[0].rpartition('.')[2]}{suffix}"] = _against(study, table)
+    elif not axes and table["n"].max() >= FEWEST:
         drawn[f"-differences-by-epoch{suffix}"] = _by_epoch(study, table, epochs)
     return drawn
 

@@ -52,19 +52,26 @@ def no_such_arm(arms: Mapping[str, Arm], swept: Sequence[str], reference: str) -
     """Say that no arm is of a reference, and what there is."""
     key, _ = _read(arms, reference)
     there = list(dict.fromkeys(str(value) for arm in arms.values() if (value := _value(arm, key)) is not _NOTHING))
+    others = [other for other in swept if other != "seed"]
+    if reference in others:
+        return f"give one of its values, {reference}=VALUE"
     if key == _MODEL:
         return f"no arm is of that model{close_match(reference, there)} There are {', '.join(there)}"
-    if there and key in swept:
+    if key in swept:
         return f"no arm has that value. Of {key} there is {', '.join(there)}"
-    others = [other for other in swept if other != "seed"]
-    return f"{key} was not swept{close_match(key, others)} What was: {', '.join(others) or 'nothing'}"
+    known = any(key in arm.values for arm in arms.values())
+    same = next((other for other in others if other.endswith(f".{key}")), None)
+    close = f"; did you mean {same}?" if same else close_match(key, [] if known else others)
+    return f"{key} was not swept{close} What was: {', '.join(others) or 'nothing'}"
 
 
 def _read(arms: Mapping[str, Arm], reference: str) -> tuple[str, Any]:
     """Return the key of a config, and the value of it, that the arms of a reference have."""
     key, is_value, _ = reference.partition("=")
     if not is_value:
-        return _MODEL, reference
+        return _MODEL, reference.rpartition(":")[2]  # my_file.py:Name is called Name
+    if key == "seed":
+        raise UserError(f"--reference={reference}: seeds are what is paired; name another key that was swept")
     try:
         override = OverridesParser.create().parse_override(reference)
     except HydraException:

@@ -166,6 +166,18 @@ def test_runs_of_other_code_are_refused_unless_asked_for(outputs: Path) -> None:
     assert draw("fig1", outputs=outputs, mixed=True).exists()
 
 
+def test_against_one_of_its_own_values_a_number_is_no_axis(tmp_path: Path) -> None:
+    words = ["model=pool", "dataset=digits", "train.epochs=2", "train.lr=0.01,0.1,0.2", "seed=1,2,3"]
+    for config in expand([*words, f"outputs={tmp_path}"]):
+        write_run(config, [0.9 + 0.001 * config.seed + 0.1 * config.train.lr] * 2)
+    study = gather(asked_for(words), load_runs(tmp_path), Options(reference="train.lr=0.1"))
+    drawn = figures.figures_of(study)
+    assert {suffix for suffix in drawn if "differences" in suffix} == {
+        "-differences-from-train.lr=0.1", "-differences-by-epoch-from-train.lr=0.1"
+    }  # fmt: skip
+    assert drawn["-differences-from-train.lr=0.1"][1]["difference"].tolist() == pytest.approx([-0.9, 1.0])
+
+
 def test_another_model_can_be_the_reference(outputs: Path) -> None:
     path = draw("fig1", outputs=outputs, data=True, reference="pool")
     shown = pd.read_csv(path.with_name("fig1-differences-from-pool.csv"))

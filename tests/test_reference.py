@@ -1,9 +1,11 @@
 """Which arms are compared with which."""
 
+from pathlib import Path
+
 import pytest
 
 from analysis.experiments import asked_for
-from analysis.reference import called, partners, referred
+from analysis.reference import called, no_such_arm, partners, referred
 from weightnet.errors import UserError
 
 
@@ -75,6 +77,28 @@ def test_what_is_no_reference_is_refused() -> None:
     assert not referred(arms, "baseline") and not referred(arms, "train.lr=3") and not referred(arms, "train.rate=0.1")
     with pytest.raises(UserError, match="must be a model, or one value"):
         referred(arms, "train.lr=0.1,0.2")
+    with pytest.raises(UserError, match="seeds are what is paired"):
+        referred(arms, "seed=1")
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("pol", "no arm is of that model; did you mean pool? There are pool"),
+        ("train.lr", "give one of its values, train.lr=VALUE"),
+        ("train.lr=3", "no arm has that value. Of train.lr there is 0.1, 0.2"),
+        ("lr=0.1", "lr was not swept; did you mean train.lr? What was: train.lr"),
+        ("trian.lr=0.1", "trian.lr was not swept; did you mean train.lr? What was: train.lr"),
+        ("train.epochs=30", "train.epochs was not swept. What was: train.lr"),
+    ],
+)
+def test_what_there_is_is_said(reference: str, said: str) -> None:
+    experiment = asked_for(["dataset=digits", "model=pool", "train.lr=0.1,0.2", "seed=1,2"])
+    assert no_such_arm(experiment.arms, experiment.swept, reference) == said
+
+
+def test_a_model_of_ones_own_is_called_by_its_class_or_as_it_was_asked_for(own_folder: Path) -> None:
+    assert pairs("my_feedback.py:MeanFeedback", "model=pool,my_feedback.py:MeanFeedback") == {"pool": ["MeanFeedback"]}
 
 
 def test_words() -> None:
