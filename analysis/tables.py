@@ -19,16 +19,21 @@ SHOWN = {
 }  # fmt: skip
 """Config keys that every table shows -> the column's heading."""
 
+_START = "train.init"  # of what has no feedback it says nothing
+
 OPTIONAL = [
     "dataset.channels", "dataset.mean", "dataset.std", "model.kind", "model.scale", "train.precision",
     "train.batch_size", "train.test_batch_size", "train.lr", "train.momentum", "train.subset", "train.validation",
-    "train.init", "eval.feedback",
+    _START, "eval.feedback",
     "device", "threads",
 ]  # fmt: skip
 """Config keys that are shown where the runs differ in them, those of the data set where the runs of one set do."""
 
-CONFOUNDS = ["dims.hidden", "train.epochs", *(key for key in OPTIONAL if key.split(".")[0] not in ("model", "eval"))]
-CONFOUNDS.remove("train.init")  # says nothing of arms without feedback
+CONFOUNDS = [
+    "dims.hidden",
+    "train.epochs",
+    *(key for key in OPTIONAL if not key.startswith(("model.", "eval.", _START))),
+]
 """Config keys that are no part of what an arm feeds back: a comparison of arms that differ in them says so."""
 
 _KEYS = ["arm", "partner", "decided"]  # of a comparison, not printed: the arms' keys, and whether there is a verdict
@@ -112,7 +117,7 @@ def difference_table(
     names = experiment.labels()
     swept = [key for key in experiment.swept if key != experiment.choose]
     planned, found = (partners(some, swept, reference) for some in (experiment.arms, arms))
-    _check_reference(experiment, arms, found, reference)
+    _check_reference(experiment, arms, planned, found, reference)
     columns, parts = ["dataset", *_KEYS, "label", "reference", *_COMPARED], []
     for dataset, group in done.groupby("dataset.name", sort=False):
         pairs = {key: found[key][0] for key in group["arm"].unique() if found.get(key)}
@@ -138,11 +143,16 @@ def difference_table(
 
 
 def _check_reference(
-    experiment: Experiment, arms: Mapping[str, Arm], found: Mapping[str, Sequence[str]], reference: str
-) -> None:
-    """Refuse a reference that is no arm, or several; `arms` are the finished ones, `found` their partners."""
-    planned, names = referred(experiment.arms, reference), experiment.labels()
-    if not planned or ("=" in reference and not partners(experiment.arms, experiment.swept, reference)):
+    experiment: Experiment, arms: Mapping[str, Arm], planned: Collection[str], found: Mapping[str, Sequence[str]],
+    reference: str,
+) -> None:  # fmt: skip
+    """Refuse a reference that is no arm, or several.
+
+    `arms` are the finished ones; `planned` are all that are to be compared with it, `found` the partners of those that
+    are finished.
+    """
+    own_arms, names = referred(experiment.arms, reference), experiment.labels()
+    if not own_arms or ("=" in reference and not planned):
         said = no_such_arm(experiment.arms, experiment.swept, reference)
         raise UserError(f"--reference={reference}: {experiment.name}: {said}")
     what = "with that value" if "=" in reference else "of that model"
@@ -151,7 +161,7 @@ def _check_reference(
         own = [key for key in theirs if arms[key].dataset == dataset]
         compared = [len(others) for key, others in found.items() if arms[key].dataset == dataset]
         if not own:
-            there = ", ".join(dict.fromkeys(names[key] for key in planned))
+            there = ", ".join(dict.fromkeys(names[key] for key in own_arms))
             raise UserError(f"--reference={reference}: no finished arm {what} on {dataset} ({there})")
         if (many := max(compared, default=1 if "=" in reference else len(own))) > 1:
             which = "; ".join(f"'{names[key]}'" for key in own[:4]) + "; ..." * (len(own) > 4)
@@ -175,11 +185,11 @@ def _parameters(runs: pd.DataFrame) -> list[str]:
 
 
 def _varies(runs: pd.DataFrame, key: str) -> bool:
-    """Tell whether runs differ in a key; that other models lack a parameter is no difference."""
-    if key.startswith("model.params."):
+    """Tell whether runs differ in a key; that other models lack a parameter, or a start, is no difference."""
+    if key.startswith(("model.params.", _START)):
         return runs[key].nunique() > 1 or bool(runs.groupby("model.name")[key].nunique(dropna=False).max() > 1)
     groups = runs.groupby("dataset.name" if key.startswith("dataset.") else lambda row: "all")
-    return bool(groups[key].nunique(dropna=key == "train.init").max() > 1)
+    return bool(groups[key].nunique(dropna=False).max() > 1)
 
 
 def printable(table: pd.DataFrame, outcome: Outcome = DEFAULT) -> pd.DataFrame:

@@ -48,8 +48,8 @@ def _try_feedback(plain: str) -> None:
         raise UserError(f"{what}: failed when it was tried out: {explained(error)}") from error
     if not isinstance(feedback, nn.Module):
         raise UserError(f"{what}: must be a torch.nn.Module (or a weightnet.net.feedback.Feedback)")
-    if (parameter := next(iter(dict(feedback.named_parameters())), None)) is not None:
-        raise UserError(f"{what}: has the parameter {parameter}, which nothing would train: me is computed without "
+    if parameters := [name for name, _ in feedback.named_parameters()]:
+        raise UserError(f"{what}: has the parameter {parameters[0]}, which nothing would train: me is computed without "
                         "gradients; keep fixed tensors by self.register_buffer")  # fmt: skip
     if not isinstance(me, Tensor) or me.shape != (dx,) or me.dtype != weights[0].dtype:
         shapes = ", ".join(str(tuple(weight.shape)) for weight in weights)

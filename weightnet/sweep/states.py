@@ -23,7 +23,11 @@ RERUN: dict[str, set[State]] = {
 """`hydra.sweeper.rerun` -> the states that it runs (`verify` replays them). What another process runs is waited for."""
 
 
-def read_states(jobs: Sequence[Job]) -> dict[str, RunState]:
+States = dict[str, RunState]
+"""A job's id -> where its run stands."""
+
+
+def read_states(jobs: Sequence[Job]) -> States:
     """Return where each run stands, by its id."""
     now = origins(job.config for job in jobs)
     looked_at = waiting(zip(jobs, now, strict=True), "reading the runs that there are", len(jobs))

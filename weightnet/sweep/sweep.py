@@ -4,37 +4,30 @@ import json
 import math
 import shlex
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, read_write
-from rich import filesize
-from rich.console import Console
 
 from weightnet.errors import RunFailed, UserError
 from weightnet.experiment import AnalysisConfig, facts, slower
-from weightnet.runs.folder import RunState, State, write_csv, write_whole
+from weightnet.runs.folder import State, write_csv, write_whole
+from weightnet.sweep.announce import counts, print_plan, say_plan
 from weightnet.sweep.compose import Composer
-from weightnet.sweep.display import as_table
 from weightnet.sweep.engine import Engine, Outcome, Task
 from weightnet.sweep.estimate import estimate
 from weightnet.sweep.mistakes import close_match, program
 from weightnet.sweep.plan import Job, Plan, make_plan
 from weightnet.sweep.search import SearchConfig
 from weightnet.sweep.stages import Looks, stages
-from weightnet.sweep.states import ANEW, RERUN, read_states
-
-_EXPLAINED = (State.STALE, State.DAMAGED, State.INCOMPLETE)
-
-States = dict[str, RunState]  # job's id -> where its run stands
+from weightnet.sweep.states import ANEW, RERUN, States, read_states
 
 
 def sweep(
@@ -54,9 +47,9 @@ def sweep(
     states = read_states(plan.jobs)
     to_run = [job for job in plan.jobs if states[job.id].state in RERUN[rerun]]
     if options.dry_run:
-        _print_plan(plan, states, to_run, outputs, options)
+        print_plan(plan, states, to_run, outputs, options)
         return []
-    _say(plan, states, len(to_run), rerun)
+    say_plan(plan, states, len(to_run), rerun)
     folder = _begin_records(master, plan, states)
     if not to_run and not plan.search:
         return []
@@ -76,7 +69,7 @@ def sweep(
             jobs = _in_order([job for job in stage.jobs if states[job.id].state in RERUN[rerun]], seeds, outputs)
             if new:
                 todo = "verify" if rerun == "verify" else "run"
-                print(f"{stage.words}: {_counts(new, states)}; {len(jobs)} to {todo}", flush=True)
+                print(f"{stage.words}: {counts(new, states)}; {len(jobs)} to {todo}", flush=True)
             if jobs and plan.search:
                 _refuse_stale(states, rerun)
             needless |= {job.id for job in stage.needless if states[job.id].state in RERUN[rerun]}
@@ -89,7 +82,7 @@ def sweep(
     finally:
         states = read_states(plan.jobs)
         _write_summary(folder, plan, states, needless)
-    print(f"{_counts(plan.jobs, states, needless)}; summary in {folder}/summary.csv", flush=True)
+    print(f"{counts(plan.jobs, states, needless)}; summary in {folder}/summary.csv", flush=True)
     _raise_failures(launched, outcomes, states, master)
     return outcomes
 
@@ -139,69 +132,6 @@ def _launch(launcher: Launcher, jobs: list[Job], options: DictConfig, title: str
     results = launcher.launch([job.overrides for job in jobs], initial_job_idx=0)
     ended = [(result.status == JobStatus.COMPLETED, result._return_value) for result in results]  # its property raises
     return [Outcome(value) if completed else Outcome(error=value) for completed, value in ended]
-
-
-def _counts(jobs: Sequence[Job], states: States, needless: Collection[str] = ()) -> str:
-    counted = Counter("not needed" if job.id in needless else states[job.id].state for job in jobs)
-    runs = "run" if len(jobs) == 1 else "runs"
-    return f"{len(jobs)} {runs}: {', '.join(f'{number} {state}' for state, number in counted.items())}"
-
-
-def _say(plan: Plan, states: States, count: int, rerun: str) -> None:
-    merged = f", {plan.merged} of the combinations equal to another" if plan.merged else ""
-    excluded = f", {plan.excluded} excluded" if plan.excluded else ""
-    excluded += f", {plan.impossible} that do not fit left out" if plan.impossible else ""
-    todo = "verify" if rerun == "verify" else "run"
-    looks = f", less what looks at {', '.join(str(len(seeds)) for seeds in plan.looks[:-1])} seeds make needless"
-    looks *= bool(plan.looks[1:] and count)
-    first = " at first" if plan.search else ""
-    print(f"{_counts(plan.jobs, states)}{merged}{excluded}; {count} to {todo}{first}{looks}", flush=True)
-    if plan.search:
-        print(f"  {plan.search}", flush=True)
-    reasons = Counter((state.state, state.why) for state in states.values() if state.state in _EXPLAINED)
-    for (state, why), number in reasons.most_common(5):
-        print(f"  {number} {state}: {why}", flush=True)
-    if rerun == "missing" and any(state == State.STALE for state, _ in reasons):
-        beside = ", and cannot be compared with those that run now" if count else ""
-        print(f"  stale runs stay as they are{beside}; hydra.sweeper.rerun=verify proves that they still hold, "
-              "rerun=stale runs them again", flush=True)  # fmt: skip
-
-
-def _print_plan(plan: Plan, states: States, to_run: list[Job], outputs: Path, options: DictConfig) -> None:
-    """Print the table of a dry run."""
-    replayed = options.verify_epochs if options.rerun == "verify" else None
-    seconds = estimate([job.config for job in plan.jobs], outputs, probing=[job.config for job in to_run])
-    running = {job.id for job in to_run}
-    columns = ("id", "differs in", "state", "runs", "parameters", "dx", "dw/dx", "|me|^2", "filler", "map", "time")
-    rows, total = list[tuple[str, ...]](), 0.0
-    for job, duration in zip(plan.jobs, seconds, strict=True):
-        known = facts(job.config)
-        dx, runs = known["dx"], job.id in running
-        duration *= 1 if replayed is None else min(1, replayed / job.config.train.epochs)
-        size = filesize.decimal(known["map"], precision=2) if known["map"] >= 1000 else ""
-        total += duration if runs else 0
-        rows.append((
-            job.id, job.differing, states[job.id].state, "yes" if runs else "", f"{known['parameters']:,}",
-            str(dx or ""), f"{(known['dw'] or 0) / dx:.0%}" if dx else "", *_length(known), size, _duration(duration),
-        ))  # fmt: skip
-    Console(width=None if sys.stdout.isatty() else 400, markup=False).print(as_table(columns, rows))
-    _say(plan, states, len(to_run), options.rerun)
-    if plan.search:
-        total = sum(seconds) / len(seconds) * plan.search.runs
-    print(f"in all {'at most ' * bool(plan.search)}about {_duration(total)} of one worker's time; nothing was run")
-
-
-def _length(known: dict[str, Any]) -> tuple[str, str]:
-    """Return |me|^2 at the start, and the share of the filler in it."""
-    dose, share = known["dose"], known["filler_share"]
-    return "" if dose in (None, 1) else f"{dose - 1:.3g}", "" if share is None else f"{share:.1%}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
 
 
 def _begin_records(master: DictConfig, plan: Plan, states: States) -> Path:
